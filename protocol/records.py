@@ -1,0 +1,259 @@
+"""What is written in a run's journal. All state of a run is folded from these, live and after a crash alike.
+
+Records are persisted, so they are versioned like messages: a field may be added with a default, none may change its meaning. They hold
+references and no content: goal, plan parameters and results are artifacts. `at_ms` is the owner's clock, for people; nothing is decided by it.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints, TypeAdapter
+
+from .artifact import ArtifactRef
+from .ids import AgentName, NodeHex, RunId, SubtaskId
+from .messages.base import Code, Item, Millis, Missing, NamedRef, Note, Text
+from .messages.contract import Attempt, Epoch, Round
+from .plan import Skeleton
+
+__all__ = [
+    "RECORD_ADAPTER",
+    "RECORDS_PER_MESSAGE_MAX",
+    "Accepted",
+    "AttemptFailed",
+    "Awarded",
+    "BidNote",
+    "CancelRequested",
+    "DeclineNote",
+    "LateResult",
+    "Owned",
+    "PlanAdopted",
+    "Record",
+    "Refused",
+    "Rejected",
+    "RunClosed",
+    "RunOpened",
+    "SubtaskCancelled",
+    "SubtaskFailed",
+    "Unbid",
+]
+
+RECORDS_PER_MESSAGE_MAX = 256
+"""Group commit: so many records of one run go into one journal message at most."""
+
+AtMs = Annotated[int, Field(ge=0, le=1 << 52)]
+BusKey = Annotated[str, StringConstraints(pattern=r"^U[A-Z2-7]{55}$")]
+
+
+class RunOpened(Item):
+    """The run exists: what was asked (as an artifact), by whom, over which files."""
+
+    k: Literal["run.opened"] = "run.opened"
+    at_ms: AtMs
+    run: RunId
+    goal: ArtifactRef
+    inputs: Annotated[list[NamedRef], Field(max_length=4096)] = []
+    skipped: Annotated[list[Missing], Field(max_length=4096)] = []
+    by: NodeHex
+    epoch: Epoch
+    owner: NodeHex
+
+
+class PlanAdopted(Item):
+    """Part `part` of `parts` of the plan's skeleton; the content is in the artifact `plan`."""
+
+    k: Literal["plan.adopted"] = "plan.adopted"
+    at_ms: AtMs
+    plan: ArtifactRef
+    part: Annotated[int, Field(ge=1, le=1000)]
+    parts: Annotated[int, Field(ge=1, le=1000)]
+    subtasks: Annotated[list[Skeleton], Field(max_length=1000)]
+
+
+class Owned(Item):
+    """Another process owns the run from here; everything of an older epoch is void unless it is a live attempt."""
+
+    k: Literal["run.owned"] = "run.owned"
+    at_ms: AtMs
+    epoch: Epoch
+    owner: NodeHex
+
+
+class BidNote(Item):
+    """One bid as it was judged; `envelope` is the first 16 bytes of the SHA-256 of the signed bid."""
+
+    node: NodeHex
+    agent: AgentName
+    price: int
+    eta_ms: Millis
+    success: float
+    load: float
+    score: float
+    envelope: Annotated[bytes, Field(max_length=32)] = b""
+
+
+class DeclineNote(Item):
+    """One node that was asked and said no."""
+
+    node: NodeHex
+    code: Code
+    detail: Note = ""
+
+
+class Awarded(Item):
+    """The decision, with all bids and the reason in words. Written before the award is sent."""
+
+    k: Literal["subtask.awarded"] = "subtask.awarded"
+    at_ms: AtMs
+    subtask: SubtaskId
+    attempt: Attempt
+    epoch: Epoch
+    round: Round
+    node: NodeHex
+    bus_key: BusKey
+    agent: AgentName
+    lease_ms: Millis
+    deadline_ms: Millis
+    bids: Annotated[list[BidNote], Field(max_length=64)] = []
+    reason: Note = ""
+
+
+class Unbid(Item):
+    """A round ended without a usable bid: who was asked, and what they said."""
+
+    k: Literal["subtask.unbid"] = "subtask.unbid"
+    at_ms: AtMs
+    subtask: SubtaskId
+    round: Round
+    asked: Annotated[int, Field(ge=0, le=1 << 20)]
+    declines: Annotated[list[DeclineNote], Field(max_length=64)] = []
+
+
+class Refused(Item):
+    """The winner did not take the award."""
+
+    k: Literal["attempt.refused"] = "attempt.refused"
+    at_ms: AtMs
+    subtask: SubtaskId
+    attempt: Attempt
+    epoch: Epoch
+    node: NodeHex
+    code: Code
+    detail: Note = ""
+
+
+class AttemptFailed(Item):
+    """An attempt ended without a result: reported, or its lease ran out (`E_LEASE`, indefinite: it may still be running)."""
+
+    k: Literal["attempt.failed"] = "attempt.failed"
+    at_ms: AtMs
+    subtask: SubtaskId
+    attempt: Attempt
+    epoch: Epoch
+    node: NodeHex
+    code: Code
+    message: Text = ""
+    retryable: bool = True
+
+
+class Rejected(Item):
+    """A result came and did not pass its check."""
+
+    k: Literal["result.rejected"] = "result.rejected"
+    at_ms: AtMs
+    subtask: SubtaskId
+    attempt: Attempt
+    epoch: Epoch
+    node: NodeHex
+    reason: Text
+
+
+class Accepted(Item):
+    """Terminal for the subtask: this result counts. There is exactly one per subtask."""
+
+    k: Literal["subtask.accepted"] = "subtask.accepted"
+    at_ms: AtMs
+    subtask: SubtaskId
+    attempt: Attempt
+    epoch: Epoch
+    node: NodeHex
+    outputs: Annotated[list[NamedRef], Field(max_length=256)] = []
+    wall_ms: Millis
+    cpu_ms: Millis = 0
+
+
+class LateResult(Item):
+    """A result or failure of an attempt that no longer holds: recorded, never applied."""
+
+    k: Literal["result.late"] = "result.late"
+    at_ms: AtMs
+    subtask: SubtaskId
+    attempt: Attempt
+    epoch: Epoch
+    node: NodeHex
+    what: Literal["result", "failed", "cancelled"] = "result"
+
+
+class SubtaskFailed(Item):
+    """Terminal for the subtask: it will not be done. `cause` names the subtask where the trouble began, if it was another."""
+
+    k: Literal["subtask.failed"] = "subtask.failed"
+    at_ms: AtMs
+    subtask: SubtaskId
+    code: Code
+    message: Text = ""
+    cause: Annotated[str, StringConstraints(max_length=64)] = ""
+
+
+class SubtaskCancelled(Item):
+    """Terminal for the subtask: the run was cancelled."""
+
+    k: Literal["subtask.cancelled"] = "subtask.cancelled"
+    at_ms: AtMs
+    subtask: SubtaskId
+
+
+class CancelRequested(Item):
+    """Somebody asked to stop the run."""
+
+    k: Literal["run.cancelling"] = "run.cancelling"
+    at_ms: AtMs
+    by: NodeHex
+    reason: Note = ""
+
+
+class RunClosed(Item):
+    """Terminal for the run. `partial`: delivered, but something failed on the way; `unbid`: nobody could do it."""
+
+    k: Literal["run.closed"] = "run.closed"
+    at_ms: AtMs
+    outcome: Literal["done", "partial", "failed", "cancelled", "unbid"]
+    code: Annotated[str, StringConstraints(max_length=48)] = "OK"
+    message: Text = ""
+    hint: Text = ""
+    deliverables: Annotated[list[NamedRef], Field(max_length=1024)] = []
+
+
+Record = Annotated[
+    RunOpened
+    | PlanAdopted
+    | Owned
+    | Awarded
+    | Unbid
+    | Refused
+    | AttemptFailed
+    | Rejected
+    | Accepted
+    | LateResult
+    | SubtaskFailed
+    | SubtaskCancelled
+    | CancelRequested
+    | RunClosed,
+    Field(discriminator="k"),
+]
+"""Any record, told apart by `k`."""
+
+RECORD_ADAPTER: TypeAdapter[list[Record]] = TypeAdapter(
+    Annotated[list[Record], Field(min_length=1, max_length=RECORDS_PER_MESSAGE_MAX)]
+)
+"""The body of a journal message."""
