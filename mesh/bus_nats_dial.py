@@ -1,0 +1,175 @@
+"""Shell: one connection to one NATS server, made safely, with failures in our own words.
+
+TLS is spoken before the server says anything (`tls_handshake_first`): nats-py otherwise sends credentials in clear to whoever does not ask
+for TLS. Reconnecting is left out on purpose: `bus_nats.py` does that. The callbacks given to nats-py never raise, since that kills its reader.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import ssl
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from nats import errors as wire
+from nats.aio.client import Client
+
+from .bus_accounts import ENROL_INBOX, inbox_prefix
+from .errors import BusRefused, BusUnreachable, MeshError, PinMismatch
+from .nkeys import NKey
+from .pki import SERVER_NAME
+from .tls_pin import PinFailure
+
+__all__ = ["Credential", "WireError", "dial"]
+
+WireError = wire.Error
+"""What nats-py raises."""
+
+# nats-py's stream protocol returns "keep open" at the end of a TLS stream, of which asyncio warns at every disconnect.
+logging.getLogger("asyncio").addFilter(
+    lambda record: not str(record.msg).startswith("returning true from eof_received")
+)
+
+ErrorListener = Callable[[str, bool], None]
+"""Takes an error in the library's words, and whether it was a message dropped because its handler is too slow."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """How a client shows who it is, and decides whom it talks to."""
+
+    ssl_context: ssl.SSLContext
+    key: NKey | None
+    jwt: str | None
+    name: str
+
+    def with_jwt(self, jwt: str) -> Credential:
+        """The same with a renewed token."""
+        return replace(self, jwt=jwt)
+
+
+async def dial(
+    urls: Sequence[str],
+    credential: Credential,
+    rng: random.Random,
+    on_error: ErrorListener,
+    lost: asyncio.Event,
+    connect_s: float = 5.0,
+) -> Client:
+    """Connect to any of `urls`, each tried once, in random order; `lost` is set when the connection ends.
+
+    Raises:
+        PinMismatch: a server answered that is not this swarm's.
+        BusRefused: a server did not accept the credential.
+        BusUnreachable: none answered.
+    """
+    failures: list[MeshError] = []
+    for url in rng.sample(list(urls), len(urls)):
+        try:
+            return await _connect(url, credential, on_error, lost, connect_s)
+        except MeshError as error:
+            failures.append(error)
+    if not failures:
+        raise BusUnreachable(
+            "no address of the bus is known", "Give one, or be on the same network as a member."
+        )
+    # A refusal or a foreign certificate tells more than a silent address does.
+    failures.sort(key=lambda error: isinstance(error, BusUnreachable))
+    raise failures[0]
+
+
+async def _connect(
+    url: str, credential: Credential, on_error: ErrorListener, lost: asyncio.Event, connect_s: float
+) -> Client:
+    client = Client()
+    seen: list[Exception] = []
+    options: dict[str, Any] = {}
+    key, jwt = credential.key, credential.jwt
+    if key is not None:
+        options = {
+            "user_jwt_cb": lambda: (jwt or "").encode("ascii"),
+            "signature_cb": key.sign_nonce,
+            "inbox_prefix": inbox_prefix(key.public),
+        }
+    else:
+        options = {"inbox_prefix": ENROL_INBOX}
+
+    async def failed(error: Exception) -> None:
+        seen.append(error)
+        del seen[:-3]
+        on_error(str(error) or repr(error), isinstance(error, wire.SlowConsumerError))
+
+    async def ended() -> None:
+        lost.set()
+
+    try:
+        async with asyncio.timeout(3 * connect_s):
+            await client.connect(
+                url,
+                name=credential.name or None,
+                tls=credential.ssl_context,
+                tls_hostname=SERVER_NAME,
+                tls_handshake_first=True,
+                allow_reconnect=False,
+                # The library tries an address once more than this says, at once.
+                max_reconnect_attempts=1,
+                reconnect_time_wait=0,
+                connect_timeout=connect_s,  # type: ignore[arg-type]  # seconds; a float works
+                ping_interval=10,
+                max_outstanding_pings=2,
+                drain_timeout=4,
+                flush_timeout=10,
+                error_cb=failed,
+                closed_cb=ended,
+                disconnected_cb=ended,
+                **options,
+            )
+    except BaseException as error:
+        # Where the library has given up it leaves the socket open.
+        await _discard(client)
+        if not isinstance(error, (wire.Error, OSError, TimeoutError, EOFError, MeshError)):
+            raise
+        raise _explain(url, error, seen) from error
+    reader = client._reading_task  # noqa: SLF001  # a reader that dies leaves the client "connected"
+    if reader is not None:
+        reader.add_done_callback(lambda _: lost.set())
+    return client
+
+
+async def _discard(client: Client) -> None:
+    try:
+        async with asyncio.timeout(2):
+            await client.close()
+    except Exception:  # noqa: BLE001, S110  # it is being thrown away
+        pass
+
+
+def _explain(url: str, error: Exception, seen: list[Exception]) -> MeshError:
+    """The library's error, or the cause it reported before giving up, as one of ours."""
+    cause = seen[-1] if isinstance(error, wire.NoServersError) and seen else error
+    text = str(cause) or type(cause).__name__
+    lowered = text.lower()
+    where = url.split("://", 1)[-1]
+    if isinstance(cause, MeshError):
+        return cause
+    if isinstance(cause, PinFailure):
+        return PinMismatch(f"{where}: {cause.args[-1]}")
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return PinMismatch(f"{where} shows a certificate that is not this swarm's: {cause.verify_message}")
+    if "authorization violation" in lowered or "authentication" in lowered:
+        return BusRefused(f"the bus at {where} does not accept this device's credential")
+    if "maximum" in lowered and "connections" in lowered:
+        return BusUnreachable(f"the bus at {where} has no free connection", "Try again in half a minute.")
+    if isinstance(cause, ssl.SSLError):
+        return BusUnreachable(
+            f"what answers at {where} is not a swarm's bus ({cause.reason or text})",
+            "Check the address and the port.",
+        )
+    if isinstance(cause, TimeoutError):
+        text = "no answer"
+    elif isinstance(cause, OSError) and cause.strerror:
+        text = cause.strerror.lower()
+    return BusUnreachable(f"the bus at {where} cannot be reached: {text}")
