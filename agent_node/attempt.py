@@ -1,0 +1,138 @@
+r"""One try at a subtask, from award to acknowledgement: its phase, and what may be said in it.
+
+    queued -> running -> reporting -> (acknowledged, forgotten)
+       \         \-> stopping -/
+        \-> given back (refused), or ended without having run
+
+Rules. Every award ends in exactly one of result, failed, cancelled, or is given back with refuse. `cancelled` is said only when nothing of the
+attempt runs any more. Progress is said only when a step was made since it was last said, at most twice a second. It knows no slots, no
+bids and no other attempt: `agent` composes those.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from protocol.messages import Award, Cancelled, Failed, Progress, Result, Started
+
+from .errors import CODE, plain
+from .events import AttemptKey, Terminal, WorkDone, WorkFailed, WorkProgress, WorkStopped
+
+__all__ = ["PROGRESS_EVERY_S", "Attempt", "Phase", "Why"]
+
+PROGRESS_EVERY_S: Final = 0.5
+"""At most two progress messages a second for one attempt."""
+_NOTE_MAX: Final = 200
+_MS_MAX: Final = 10 * 24 * 3600 * 1000
+
+
+class Phase(Enum):
+    """Where an attempt is."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    REPORTING = "reporting"
+
+
+class Why(Enum):
+    """Why an attempt was told to stop."""
+
+    CANCELLED = "cancelled"
+    SUPERSEDED = "superseded"
+    DEADLINE = "deadline"
+    SHUTDOWN = "shutdown"
+
+
+@dataclass(slots=True)
+class Attempt:
+    """State of one attempt. Times are Unix seconds, `quoted_s` what its work was thought to take, `load` the device's load at its start."""
+
+    key: AttemptKey
+    award: Award
+    agent: str
+    size: int
+    awarded_at: float
+    deadline_at: float
+    quoted_s: float = 0.0
+    load: float = 0.0
+    phase: Phase = Phase.QUEUED
+    why: Why | None = None
+    step: int = 0
+    said_step: int = 0
+    said_at: float = float("-inf")
+    fraction: float = 0.0
+    note: str = ""
+    ending: Terminal | None = None
+
+    @property
+    def give_back_at(self) -> float:
+        """While it waits for a slot there is no progress, so it goes back before its lease runs out."""
+        return self.awarded_at + 0.7 * self.award.lease_ms / 1000
+
+    def started(self) -> Started:
+        """What says that the work has begun."""
+        return Started(subtask=self.key.subtask, attempt=self.key.attempt, epoch=self.key.epoch)
+
+    def moved(self, event: WorkProgress) -> None:
+        """The work made a step; a number that does not grow is no progress."""
+        if event.step > self.step:
+            self.step = event.step
+            self.fraction = min(1.0, max(0.0, event.fraction))
+            self.note = plain(event.note, _NOTE_MAX) if event.note else ""
+
+    def progress_due(self) -> float | None:
+        """When progress may be said next, or None when there is nothing new to say."""
+        if self.phase is not Phase.RUNNING or self.step <= self.said_step:
+            return None
+        return self.said_at + PROGRESS_EVERY_S
+
+    def progress(self, now: float) -> Progress:
+        """The progress to say now."""
+        self.said_step, self.said_at = self.step, now
+        return Progress(
+            subtask=self.key.subtask,
+            attempt=self.key.attempt,
+            epoch=self.key.epoch,
+            step=self.step,
+            fraction=self.fraction,
+            note=self.note,
+        )
+
+    def end(self, event: WorkDone | WorkFailed | WorkStopped | None) -> Terminal:
+        """The one ending, from what became of the work (None: it never ran) and why it was stopped, if it was."""
+        subtask, attempt, epoch = self.key.subtask, self.key.attempt, self.key.epoch
+        self.phase = Phase.REPORTING
+        if self.why in (Why.CANCELLED, Why.SUPERSEDED):
+            self.ending = Cancelled(subtask=subtask, attempt=attempt, epoch=epoch)
+        elif isinstance(event, WorkDone):
+            self.ending = Result(
+                subtask=subtask,
+                attempt=attempt,
+                epoch=epoch,
+                outputs=list(event.outputs),
+                wall_ms=min(_MS_MAX, max(0, event.wall_ms)),
+                cpu_ms=min(_MS_MAX, max(0, event.cpu_ms)),
+            )
+        else:
+            code, message, retryable = self._failure(event)
+            self.ending = Failed(
+                subtask=subtask,
+                attempt=attempt,
+                epoch=epoch,
+                code=code if CODE.match(code) else "E_WORK",
+                message=plain(message),
+                retryable=retryable,
+            )
+        return self.ending
+
+    def _failure(self, event: WorkFailed | WorkStopped | WorkDone | None) -> tuple[str, str, bool]:
+        if self.why is Why.DEADLINE:
+            return "E_DEADLINE", f"not done within {self.award.deadline_ms / 1000:g} s; it was stopped", True
+        if self.why is Why.SHUTDOWN and not isinstance(event, WorkFailed):
+            return "E_SHUTDOWN", "the node was shut down before the work was done", True
+        if isinstance(event, WorkFailed):
+            return event.code, event.message, event.retryable
+        return "E_STOPPED", "the work was stopped for an unknown reason", True
