@@ -22,6 +22,8 @@ __all__ = [
     "Msg",
     "StateCallback",
     "Subscription",
+    "covers",
+    "matches",
     "safe_reply",
 ]
 
@@ -148,3 +150,27 @@ def safe_reply(msg: Msg, me: str) -> str | None:
     the reply must begin with the inbox of `me`, the bus key that the request's subject names (SPEC SUB-4).
     """
     return msg.reply if msg.reply.startswith(f"_I.{me}.") else None
+
+
+def matches(pattern: str, subject: str) -> bool:
+    """Whether a message to `subject` goes to subscribers of `pattern`."""
+    wanted, found = pattern.split("."), subject.split(".")
+    for index, part in enumerate(wanted):
+        if part == ">":
+            return len(found) > index
+        if index >= len(found) or part not in {"*", found[index]}:
+            return False
+    return len(wanted) == len(found)
+
+
+def covers(allowed: str, pattern: str) -> bool:
+    """Whether every subject within `pattern` is also within `allowed`."""
+    wide, narrow = allowed.split("."), pattern.split(".")
+    for index, part in enumerate(wide):
+        if part == ">":
+            return len(narrow) > index
+        if index >= len(narrow) or narrow[index] == ">":
+            return False
+        if part not in {"*", narrow[index]}:
+            return False
+    return len(wide) == len(narrow)

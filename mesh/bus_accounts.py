@@ -27,6 +27,9 @@ __all__ = [
     "ENROLLER_SERVICES",
     "ENROL_INBOX",
     "ENROL_LIMITS",
+    "ENROL_PAYLOAD_BYTES",
+    "ENROL_PERMISSION",
+    "ME",
     "PERMISSIONS",
     "ROLES",
     "BusAuthority",
@@ -34,6 +37,7 @@ __all__ = [
     "Role",
     "found_accounts",
     "inbox_prefix",
+    "permission_for",
 ]
 
 Role = Literal["agent", "coordinator", "client", "observer", "enroller", "admin", "bus", "registrar"]
@@ -57,6 +61,7 @@ ENROL_PAYLOAD_BYTES: Final = 4_096
 """An enrolment request is about 700 bytes sealed; the reply is sent by a member and is not bound by this."""
 
 ME: Final = "{{subject()}}"
+"""The server's template for the public key of the member that a permission is applied to."""
 _REPLY_S: Final = 60.0
 """How long a service may take to answer: a join that waits for a person polls instead."""
 
@@ -75,8 +80,12 @@ class Permission(NamedTuple):
 
 
 def _read(stream: str) -> tuple[str, ...]:
-    """Direct reads of a whole stream, in batches too (the batch form has no subject in its address)."""
-    return (f"$JS.API.DIRECT.GET.{stream}", f"$JS.API.DIRECT.GET.{stream}.>")
+    """Reads of a whole stream: direct, in batches (that form has no subject in its address), and where writes are decided."""
+    return (
+        f"$JS.API.DIRECT.GET.{stream}",
+        f"$JS.API.DIRECT.GET.{stream}.>",
+        f"$JS.API.STREAM.MSG.GET.{stream}",
+    )
 
 
 _SWARM_KV: Final = kv_stream(SWARM_BUCKET)
@@ -111,7 +120,6 @@ PERMISSIONS: Final[dict[Role, Permission]] = {
             *_read(JOURNAL),
             *_read(_BOARD_KV),
             *(f"$JS.API.STREAM.INFO.{stream}" for stream in (JOURNAL, ART, _BOARD_KV)),
-            f"$JS.API.STREAM.MSG.GET.{JOURNAL}",
             f"$JS.API.STREAM.PURGE.{ART}",
         ),
         (
@@ -170,6 +178,22 @@ PERMISSIONS: Final[dict[Role, Permission]] = {
     ),
 }
 """The whole table. What is not in it is refused by the server."""
+
+_ENROL_SERVICES: Final = ("enroll.charter", "enroll.req.*")
+
+ENROL_PERMISSION: Final = Permission(_ENROL_SERVICES, (f"{ENROL_INBOX}.*",))
+"""What somebody without a credential may do."""
+
+
+def permission_for(role: Role, bus_public: str) -> Permission:
+    """The table's row for one member: the template filled in as the server does."""
+    row = PERMISSIONS[role]
+    return Permission(
+        tuple(subject.replace(ME, bus_public) for subject in row.publish),
+        tuple(subject.replace(ME, bus_public) for subject in row.subscribe),
+        row.answers,
+    )
+
 
 _IN_SYS: Final = frozenset({"bus", "registrar"})
 
@@ -311,9 +335,6 @@ def _swarm_token(
     )
 
 
-_ENROL_SERVICES: Final = ("enroll.charter", "enroll.req.*")
-
-
 def found_accounts(name: str, random_bytes: Callable[[int], bytes], now: float) -> BusAuthority:
     """Make the operator, the accounts and every role's signing key of a new swarm.
 
@@ -343,8 +364,8 @@ def found_accounts(name: str, random_bytes: Callable[[int], bytes], now: float) 
         now=now,
         exp=None,
         permissions={
-            "pub": {"allow": list(_ENROL_SERVICES)},
-            "sub": {"allow": [f"{ENROL_INBOX}.*"]},
+            "pub": {"allow": list(ENROL_PERMISSION.publish)},
+            "sub": {"allow": list(ENROL_PERMISSION.subscribe)},
             **limits,
             "bearer_token": True,
             "allowed_connection_types": ["STANDARD"],

@@ -157,6 +157,9 @@ class NatsBus:
     @property
     def connected(self) -> bool:
         """Whether messages go through, as far as is known."""
+        return self._alive()
+
+    def _alive(self) -> bool:
         client = self._client
         if client is None or not client.is_connected:
             return False
@@ -223,7 +226,7 @@ class NatsBus:
         renew_at = self._renewal_time()
         try:
             while not self._end.is_set():
-                if not self.connected:
+                if not self._alive():
                     pause = await self._recover(pause)
                     renew_at = self._renewal_time()
                     continue
@@ -232,7 +235,7 @@ class NatsBus:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(max(0.0, min(5.0, renew_at - self._clock.now()))):
                         await self._wake.wait()
-                if self._clock.now() >= renew_at and self.connected and not self._end.is_set():
+                if self._clock.now() >= renew_at and self._alive() and not self._end.is_set():
                     renew_at = await self._swap()
         finally:
             self._running = False
@@ -302,13 +305,14 @@ class NatsBus:
             for registration in list(self._registered):
                 await self._attach(client, registration)
             await client.flush(5)
-            if self._end.is_set():
-                raise self._down()
         except BaseException as error:
             await _retire(client, 0)
             if isinstance(error, (WireError, OSError)):
                 raise BusUnreachable(f"the connection was lost while subscribing: {error}") from error
             raise
+        if self._end.is_set():  # closed meanwhile
+            await _retire(client, 0)
+            raise self._down()
         self._client = client
         self.stats.connects += 1
         self._set_state(BusState.CONNECTED, str(client.connected_url.netloc) if client.connected_url else "")

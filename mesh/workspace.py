@@ -8,6 +8,7 @@ that is written once is ever written again. Revisions and sequence numbers grow,
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterable, AsyncIterator
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -37,6 +38,7 @@ __all__ = [
     "Workspace",
     "WorkspaceSizes",
     "WriteOnce",
+    "check_key",
     "kv_stream",
 ]
 
@@ -62,6 +64,22 @@ SWARM_BUCKET: Final = "SWARM"
 def kv_stream(bucket: str) -> str:
     """Name of the stream that holds a key-value bucket."""
     return f"KV_{bucket}"
+
+
+_KEY: Final = re.compile(r"[A-Za-z0-9_/=-]+(\.[A-Za-z0-9_/=-]+)*")
+
+
+def check_key(key: str) -> str:
+    """The key itself, if it is one: tokens without wildcards or spaces, which would reach other keys.
+
+    Raises:
+        BadSettings: it is not.
+    """
+    if len(key) > 200 or not _KEY.fullmatch(key):
+        raise BadSettings(
+            f"{key[:60]!r} is not a key of the workspace", "Use letters, digits, `_`, `-`, `=`, `/` and dots."
+        )
+    return key
 
 
 STREAMS: Final = (JOURNAL, ART, CERTS, INVITES, kv_stream(BOARD), kv_stream(SWARM_BUCKET))
