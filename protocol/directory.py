@@ -162,10 +162,11 @@ class Member:
 class Directory:
     """The members by node id, and what was revoked, also before it was met."""
 
-    __slots__ = ("_invites", "_issuers", "_members", "_nodes", "_serials")
+    __slots__ = ("_by_bus_key", "_invites", "_issuers", "_members", "_nodes", "_serials")
 
     def __init__(self) -> None:
         self._members: dict[bytes, Member] = {}
+        self._by_bus_key: dict[str, bytes] = {}
         self._nodes: dict[bytes, int] = {}
         self._serials: dict[bytes, int] = {}
         self._invites: dict[bytes, int] = {}
@@ -181,9 +182,15 @@ class Directory:
         """Look a node up by its id."""
         return self._members.get(node)
 
+    def by_bus_key(self, bus_key: str) -> Member | None:
+        """Look a node up by its bus key, `U...`: whom a subject names."""
+        node = self._by_bus_key.get(bus_key)
+        return None if node is None else self._members.get(node)
+
     def add(self, member: Member) -> Member:
         """Enter a member that was described by hand (a simulator, the conformance runner); replaces one of the same id."""
         self._members[member.node_id] = member
+        self._by_bus_key[member.bus_key] = member.node_id
         for grant in member.grants.values():
             self._apply(member, grant)
         return member
@@ -227,15 +234,20 @@ class Directory:
             self._members[member.node_id] = member
         else:
             member.enter(grant, now_ms)
-            if member.serial == grant.serial:
+            if member.serial == grant.serial and member.bus_key != bus_key:
+                self._by_bus_key.pop(member.bus_key, None)
                 member.bus_key = bus_key
+            if member.serial == grant.serial:
                 member.name = certificate.name
+        self._by_bus_key[member.bus_key] = member.node_id
         self._apply(member, grant)
         return member
 
     def remove(self, node: bytes) -> None:
         """Forget a node; its messages are then of an unknown sender."""
-        self._members.pop(node, None)
+        member = self._members.pop(node, None)
+        if member is not None and self._by_bus_key.get(member.bus_key) == node:
+            del self._by_bus_key[member.bus_key]
 
     def revoke(
         self,

@@ -106,7 +106,6 @@ class Verifier:
 
     __slots__ = (
         "_burst",
-        "_directory",
         "_gate",
         "_rate",
         "_rules",
@@ -114,6 +113,7 @@ class Verifier:
         "_swarm8",
         "accepted",
         "counts",
+        "directory",
     )
 
     def __init__(
@@ -129,7 +129,7 @@ class Verifier:
         if len(swarm8) != 8:
             raise ValueError("a swarm's short id has 8 bytes")
         self._swarm8 = swarm8
-        self._directory = directory
+        self.directory = directory
         self._rules = rules
         self._rate = rate_per_s / 1000
         self._burst = burst
@@ -209,7 +209,7 @@ class Verifier:
         age_ms = now_ms - time_ms
         if age_ms > ttl_s * 1000 + SKEW_MS or age_ms < -SKEW_MS or ttl_s > rule.max_ttl_s:
             raise self._refuse("E_TIME")
-        member = self._directory.get(node)
+        member = self.directory.get(node)
         if member is None:
             raise self._refuse("E_SENDER")
         sender = self._senders.get(node)
@@ -294,7 +294,7 @@ class Verifier:
             raise self._refuse("E_AUD")
         if header.length != size - _AROUND:
             raise self._refuse("E_LEN")
-        member = self._directory.get(header.sender)
+        member = self.directory.get(header.sender)
         if member is None:
             raise self._refuse("E_SENDER")
         code = _judge_as_of(member.grants.get(header.serial), rule, header, at_ms)
@@ -331,7 +331,7 @@ class Verifier:
         """Give back the memory of senders that have gone from the directory and of sessions that are over; call it now and then."""
         for node, sender in list(self._senders.items()):
             sender.windows.forget(now_ms)
-            if not len(sender.windows) and self._directory.get(node) is None:
+            if not len(sender.windows) and self.directory.get(node) is None:
                 del self._senders[node]
 
     def _refuse(self, code: str, sender: _Sender | None = None) -> Rejected:
