@@ -30,6 +30,7 @@ __all__ = [
     "Capabilities",
     "Clearance",
     "Name",
+    "Role",
     "Roles",
     "Seconds",
     "Wire",

@@ -117,7 +117,7 @@ class PublicKey(abc.ABC):
 
     def __init__(self, public: bytes) -> None:
         check_public_key(public)
-        self.raw: Final = bytes(public)
+        self.raw = bytes(public)
 
     @abc.abstractmethod
     def verify(self, signature: bytes, data: bytes) -> bool:
