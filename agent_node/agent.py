@@ -166,6 +166,13 @@ class Agent:
         """Whether nothing waits or runs (endings may still be unacknowledged)."""
         return not self.attempts
 
+    def records(self) -> list[LocalRecord]:
+        """What the node's file must hold now, in order: what a rewritten file consists of."""
+        records: list[LocalRecord] = [Fenced(run, epoch) for run, epoch in self.fences.epochs()]
+        records += [Ended(entry.key, entry.ending, entry.at) for entry in self.outbox.all()]
+        records += [Took(key) for key in self.attempts]
+        return records
+
     # --- bids ---
 
     def _announced(self, event: Announced, now: float, step: Step) -> None:

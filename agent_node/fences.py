@@ -60,6 +60,10 @@ class Fences:
         self._touch(run, epoch)
         self._trim()
 
+    def epochs(self) -> list[tuple[str, int]]:
+        """Each remembered run with its highest epoch, the longest untouched first."""
+        return [(run, fence.epoch) for run, fence in self._runs.items()]
+
     def highest(self, run: str) -> int:
         """The highest epoch seen of a run; 0 when none."""
         fence = self._runs.get(run)

@@ -1,0 +1,105 @@
+"""What every adapter is to the node: the contract between the executor and one kind of agent.
+
+An adapter turns a `Job` into an `Outcome`. Rules, tested alike for every adapter:
+- `probe` says in words why this agent cannot be offered on this device; it is quick and is called once, before the agent is shown to anybody.
+- `run` returns, or raises `WorkError`, or is cancelled; whichever it is, nothing of the job runs any more when it is over. Cancelling
+  the task that awaits `run` is how a job is cancelled: ask first, then kill.
+- `run` calls `emit(step, fraction, note)` only when the work has moved; `step` only grows.
+- An adapter writes nowhere but in `job.dir`, and what it returns as outputs are bytes or ordinary files below it.
+- `instant` is for what is over at once and needs no file: its answer spares a task. None means: use `run`.
+Counterpart: `executor` fetches inputs, stores outputs and deletes `job.dir`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Protocol, TypeAlias
+
+from agent_node.policy import AgentSpec
+
+__all__ = ["OUTPUTS_MAX", "OUTPUT_BYTES_MAX", "Adapter", "Emit", "InputPath", "Job", "Made", "Outcome"]
+
+OUTPUT_BYTES_MAX: Final = 1 << 30
+"""What the outputs of one job may have together, unless the owner says less."""
+OUTPUTS_MAX: Final = 256
+"""How many files one result may name (SPEC MSG-2)."""
+
+Emit: TypeAlias = Callable[[int, float, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class InputPath:
+    """One input on the local disk. `name` came from outside and is never used as a path."""
+
+    name: str
+    path: Path
+    media_type: str
+    size: int
+
+
+@dataclass(slots=True)
+class Job:
+    """One piece of work. `id` is unique on this node; `dir` is private, exists (with `in/` and `out/` in it), and is deleted afterwards."""
+
+    id: str
+    capability: str
+    params: dict[str, Any]
+    dir: Path
+    inputs: list[InputPath] = field(default_factory=list)
+    missing: list[dict[str, str]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """One output: its bytes, or an ordinary file below the job's directory."""
+
+    name: str
+    content: bytes | Path
+    media_type: str = "application/octet-stream"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What was made, and the processor time that it took."""
+
+    outputs: list[Made] = field(default_factory=list)
+    cpu_s: float = 0.0
+
+
+class Adapter(Protocol):
+    """One agent of this node."""
+
+    @property
+    def spec(self) -> AgentSpec:
+        """What the core knows of it: name, capabilities, slots, limits."""
+        ...
+
+    def probe(self) -> None:
+        """Check that the agent can work here.
+
+        Raises:
+            AdapterError: it cannot; message and hint say why and what to do.
+        """
+        ...
+
+    def instant(self, job: Job) -> Outcome | None:
+        """Do the job now, in the caller's thread, if it is of the kind that is over at once; None otherwise.
+
+        Raises:
+            WorkError: it failed.
+        """
+        ...
+
+    async def run(self, job: Job, emit: Emit) -> Outcome:
+        """Do the job.
+
+        Raises:
+            WorkError: it failed, and nothing of it runs any more.
+        """
+        ...
+
+    async def close(self) -> None:
+        """End everything that this adapter keeps running (warm workers); takes a few seconds at most."""
+        ...

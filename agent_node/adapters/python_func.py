@@ -1,0 +1,188 @@
+"""Adapter `python`: a Python function on this device, by its own process, by a thread, or in the node's loop.
+
+Modes. `process` (the default) runs the function in a warm worker with its own limits: whatever it does, the node goes on. `thread` is for trusted
+functions that wait: Python cannot kill a thread, so a cancelled job is over, and its slot free, only when the function returns or asks for
+progress. `inline` runs in the node's loop, for what is over in less than a millisecond or is asynchronous; a plain function that needs no
+input costs no task at all. Counterparts: `capability` (what is written by hand), `worker_proc` (mode process).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from agent_node.capability import Given, JobCancelled, JobFailed, Output, as_outputs
+from agent_node.capability import Job as FunctionJob
+from agent_node.errors import AdapterError, WorkError
+from agent_node.policy import AgentSpec
+from agent_node.worker_proc import WorkerPool
+
+from .base import OUTPUTS_MAX, Emit, Job, Made, Outcome
+
+__all__ = ["InlineFunction", "ProcessFunction", "check_target"]
+
+
+def check_target(target: str) -> None:
+    """Look whether `package.module:function` can be there, without importing it.
+
+    Raises:
+        AdapterError: its module or file does not exist.
+    """
+    where = target.rpartition(":")[0]
+    try:
+        found = (
+            Path(where).is_file() if where.endswith(".py") else importlib.util.find_spec(where) is not None
+        )
+    except (ImportError, ValueError):
+        found = False
+    if not found:
+        raise AdapterError(
+            f"{where} cannot be imported, so {target} is not offered",
+            "Install the package that has it into zwerm's environment, or correct `target`.",
+        )
+
+
+class ProcessFunction:
+    """Functions in worker processes. `targets` maps capabilities to functions; one pool serves them all."""
+
+    def __init__(self, spec: AgentSpec, targets: dict[str, str], pool: WorkerPool) -> None:
+        self._spec = spec
+        self._targets = targets
+        self.pool = pool
+
+    @property
+    def spec(self) -> AgentSpec:
+        """What the core knows of it."""
+        return self._spec
+
+    def probe(self) -> None:
+        """Check that every function's module exists (it is imported by the worker only)."""
+        for target in dict.fromkeys(self._targets.values()):
+            check_target(target)
+
+    def instant(self, job: Job) -> Outcome | None:
+        """Never: a process is never instant."""
+        return None
+
+    async def run(self, job: Job, emit: Emit) -> Outcome:
+        """Do the job in a worker."""
+        return await self.pool.run(self._targets[job.capability], job, emit)
+
+    async def close(self) -> None:
+        """End the workers."""
+        await self.pool.close()
+
+
+class InlineFunction:
+    """One function in the node's own process. `mode` is `inline` or `thread`."""
+
+    def __init__(
+        self, spec: AgentSpec, function: Callable[..., Any], mode: str = "inline", *, fileless: bool = False
+    ) -> None:
+        self._spec = spec
+        self._function = function
+        self._mode = mode
+        self._fileless = fileless
+        self._asynchronous = asyncio.iscoroutinefunction(function)
+
+    @property
+    def spec(self) -> AgentSpec:
+        """What the core knows of it."""
+        return self._spec
+
+    def probe(self) -> None:
+        """Nothing can be missing: the function is here."""
+
+    def instant(self, job: Job) -> Outcome | None:
+        """Call a plain inline function that takes no files; what needs a thread, a wait or a file is not instant."""
+        if self._mode != "inline" or self._asynchronous or not self._fileless or job.inputs:
+            return None
+        return self._finish(self._guarded(self._function_job(job, lambda *_: None)), job)
+
+    async def run(self, job: Job, emit: Emit) -> Outcome:
+        """Call the function; in a thread it is waited for even when it was cancelled, since nothing can end it."""
+        stopped = threading.Event()
+        loop = asyncio.get_running_loop()
+        steps = 0
+
+        def report(note: str, fraction: float) -> None:
+            nonlocal steps
+            if stopped.is_set():
+                raise JobCancelled
+            steps += 1
+            if self._mode == "thread":
+                loop.call_soon_threadsafe(emit, steps, fraction, note)
+            else:
+                emit(steps, fraction, note)
+
+        made = self._function_job(job, report)
+        if self._asynchronous:
+            return self._finish(await self._awaited(made), job)
+        if self._mode == "inline":
+            return self._finish(self._guarded(made), job)
+        waiting = loop.run_in_executor(None, self._guarded, made)
+        try:
+            return self._finish(await asyncio.shield(waiting), job)
+        except asyncio.CancelledError:
+            stopped.set()
+            while not waiting.done():
+                await asyncio.wait([waiting])
+            if not waiting.cancelled():
+                waiting.exception()
+            raise
+
+    async def close(self) -> None:
+        """Nothing is kept running."""
+
+    def _function_job(self, job: Job, report: Callable[[str, float], None]) -> FunctionJob:
+        inputs = [Given(given.name, given.path, given.media_type) for given in job.inputs]
+        return FunctionJob(job.capability, job.params, inputs, job.missing, job.dir, report)
+
+    def _guarded(self, job: FunctionJob) -> list[Output]:
+        try:
+            return as_outputs(self._function(job))
+        except JobCancelled:
+            raise WorkError("E_CANCELLED", "the work was cancelled", again=True) from None
+        except JobFailed as error:
+            raise WorkError(error.code, error.message, again=error.retry) from None
+        except WorkError:
+            raise
+        except Exception as error:
+            raise WorkError("E_WORK", f"{type(error).__name__}: {error}", again=True) from error
+
+    async def _awaited(self, job: FunctionJob) -> list[Output]:
+        try:
+            return as_outputs(await self._function(job))
+        except JobCancelled:
+            raise WorkError("E_CANCELLED", "the work was cancelled", again=True) from None
+        except JobFailed as error:
+            raise WorkError(error.code, error.message, again=error.retry) from None
+        except WorkError:
+            raise
+        except Exception as error:
+            raise WorkError("E_WORK", f"{type(error).__name__}: {error}", again=True) from error
+
+    def _finish(self, outputs: list[Output], job: Job) -> Outcome:
+        if len(outputs) > OUTPUTS_MAX:
+            raise WorkError(
+                "E_OUTPUT", f"{len(outputs)} output files; {OUTPUTS_MAX} is the most", again=False
+            )
+        made: list[Made] = []
+        for output in outputs:
+            content = output.data.encode("utf-8") if isinstance(output.data, str) else output.data
+            if isinstance(content, Path):
+                content = content if content.is_absolute() else job.dir / content
+                if (
+                    content.is_symlink()
+                    or not content.is_file()
+                    or job.dir.resolve() not in content.resolve().parents
+                ):
+                    raise WorkError(
+                        "E_OUTPUT", f"the output {output.name!r} is no ordinary file of the job", again=False
+                    )
+            made.append(Made(output.name, content, output.media_type or "application/octet-stream"))
+        return Outcome(made)

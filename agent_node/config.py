@@ -1,0 +1,196 @@
+"""What the owner of a node may set about its agents: the section `[agent]` and the list `[[agents]]` of `config.toml`.
+
+Rules. Every key has a default that is safe; an unknown key, a wrong type or a value out of range is an error that names the file, the key
+and what is allowed. What runs on this device is decided here and nowhere else: nothing that comes over the wire can add an agent, change a
+command line or loosen a limit.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from protocol.ids import AgentName, CapabilityName
+
+from .errors import ConfigError
+
+__all__ = ["AgentEntry", "AgentSection", "NodeConfig", "WorkerSection", "load_config"]
+
+_PLACEHOLDER: Final = re.compile(r"\{[A-Za-z_][\w.\-\[\]]*\}|\$\{?\w+\}?|%\(\w+\)s")
+_SECRETS: Final = re.compile(r"(^|_)(PASSWORD|PASSWD|SECRET|TOKEN|PRIVATE_KEY|API_?KEY)($|_)", re.IGNORECASE)
+_MIB: Final = 1 << 20
+
+Glob = Annotated[str, StringConstraints(pattern=r"^[a-z0-9*?.\[\]-]{1,64}$")]
+Word = Annotated[str, StringConstraints(min_length=1, max_length=8192)]
+Variable = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class WorkerSection(_Section):
+    """`[agent.worker]`: what one worker process may use. 0 means no limit."""
+
+    memory_mib: Annotated[int, Field(ge=0, le=1 << 20)] = 2048
+    cpu_s: Annotated[float, Field(ge=0, le=7 * 86400)] = 600.0
+    """Processor seconds of one job."""
+    files: Annotated[int, Field(ge=16, le=65536)] = 256
+    output_mib: Annotated[int, Field(ge=1, le=1 << 20)] = 1024
+    recycle_jobs: Annotated[int, Field(ge=1, le=1_000_000)] = 500
+    recycle_mib: Annotated[int, Field(ge=16, le=1 << 20)] = 512
+
+
+class AgentEntry(_Section):
+    """One `[[agents]]`: a Python function or a program of this device, offered as a capability."""
+
+    name: AgentName
+    adapter: AgentName
+    capability: CapabilityName | None = None
+    capabilities: Annotated[list[CapabilityName], Field(max_length=256)] = []
+    description: Annotated[str, StringConstraints(max_length=200)] = ""
+    slots: Annotated[int, Field(ge=1, le=4096)] | None = None
+    quiet_s: Annotated[float, Field(ge=1, le=86400)] = 10.0
+    max_input_mib: Annotated[int, Field(ge=1, le=1 << 20)] = 64
+    env: dict[Variable, str] = {}
+
+    target: Annotated[str, StringConstraints(pattern=r"^[^:]+:[A-Za-z_][\w.]*$", max_length=1024)] | None = (
+        None
+    )
+    mode: Literal["process", "thread", "inline"] = "process"
+
+    argv: Annotated[list[Word], Field(min_length=1, max_length=256)] | None = None
+    timeout_s: Annotated[float, Field(gt=0, le=86400)] = 600.0
+    output: Literal["auto", "stdout.json", "files"] = "auto"
+    sandbox: Literal["auto", "none"] = "auto"
+    network: bool = False
+    readable: Annotated[list[Word], Field(max_length=64)] = []
+    memory_mib: Annotated[int, Field(ge=0, le=1 << 20)] = 2048
+    output_mib: Annotated[int, Field(ge=1, le=1 << 20)] = 1024
+
+    options: dict[str, Any] = {}
+    """For adapters of other packages."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.adapter == "python" and self.target is None:
+            raise ValueError('adapter "python" needs target = "package.module:function"')
+        if self.adapter == "command":
+            self._check_command()
+        if self.adapter in ("python", "command") and not self.names:
+            raise ValueError('capability = "some.name" is missing')
+        for name in self.env:
+            if _SECRETS.search(name):
+                raise ValueError(f"env: {name} looks like a secret; work from elsewhere must not see secrets")
+        return self
+
+    def _check_command(self) -> None:
+        if self.argv is None:
+            raise ValueError('adapter "command" needs argv = ["program", "argument", ...]')
+        for word in self.argv:
+            if "\0" in word:
+                raise ValueError("argv: a word contains a NUL character")
+            if _PLACEHOLDER.search(word):
+                raise ValueError(
+                    f"argv: {word!r} looks like a placeholder, and nothing is ever put into a command line: "
+                    "the program gets its parameters and files as JSON on its standard input"
+                )
+        for path in self.readable:
+            if not Path(path).is_absolute():
+                raise ValueError(f"readable: {path!r} is not an absolute path")
+
+    @property
+    def names(self) -> list[str]:
+        """All capabilities of the agent."""
+        return sorted({*self.capabilities, *([self.capability] if self.capability else [])})
+
+
+class AgentSection(_Section):
+    """`[agent]`: what this node sells, and how much of itself."""
+
+    slots: Annotated[int, Field(ge=1, le=4096)] = max(1, os.cpu_count() or 1)
+    queue: Annotated[int, Field(ge=0, le=65536)] | None = None
+    """Awards that may wait for a slot; as many as slots when left out."""
+    capabilities: Annotated[list[Glob], Field(min_length=1, max_length=256)] = ["*"]
+    """Only what matches one of these patterns is offered."""
+    documents: bool = True
+    """Offer the built-in document agents."""
+    noop: bool = False
+    """Offer `demo.noop`, which does nothing: for measurements."""
+    max_class: Annotated[int, Field(ge=0, le=1)] = 1
+    max_input_mib: Annotated[int, Field(ge=1, le=1 << 20)] = 256
+    max_load: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Decline while the device is busier than this; 1 means never mind."""
+    rate: Annotated[float, Field(ge=0, le=1e6)] = 1.0
+    """Price of a second of one processor, in credits."""
+    drain_s: Annotated[float, Field(ge=0, le=5)] = 2.0
+    """When the node goes down, running work may finish for so long."""
+    cache_mib: Annotated[int, Field(ge=0, le=1 << 20)] = 256
+    """Space for copies of inputs and results, so that the next step finds its input here."""
+    worker: WorkerSection = WorkerSection()
+
+
+class NodeConfig(_Section):
+    """Both parts together."""
+
+    agent: AgentSection = AgentSection()
+    agents: Annotated[list[AgentEntry], Field(max_length=256)] = []
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        seen: set[str] = set()
+        for entry in self.agents:
+            if entry.name in seen:
+                raise ValueError(f"two agents are called {entry.name!r}")
+            seen.add(entry.name)
+        return self
+
+
+def load_config(section: dict[str, Any], source: str = "config.toml") -> NodeConfig:
+    """Check the agent role's section, with its `agents` list in it, as the daemon hands it over.
+
+    Args:
+        section: the parsed TOML of `[agent]`, plus `agents` for `[[agents]]`.
+        source: the file's name, for messages.
+
+    Raises:
+        ConfigError: it names the key, what is wrong and what is allowed.
+    """
+    own = {key: value for key, value in section.items() if key != "agents"}
+    try:
+        return NodeConfig.model_validate({"agent": own, "agents": section.get("agents", [])})
+    except ValidationError as error:
+        raise ConfigError(_explain(error, section, source)) from None
+
+
+def _explain(error: ValidationError, section: dict[str, Any], source: str) -> str:
+    lines: list[str] = []
+    for problem in error.errors(include_url=False)[:5]:
+        where = [str(part) for part in problem["loc"]]
+        if where[:1] == ["agents"] and len(where) > 1 and where[1].isdigit():
+            agents = section.get("agents", [])
+            entry = agents[int(where[1])] if int(where[1]) < len(agents) else {}
+            name = entry.get("name", f"number {int(where[1]) + 1}") if isinstance(entry, dict) else where[1]
+            place = ".".join([f"[[agents]] {name}", *where[2:]])
+        else:
+            place = f"[{where[0]}] {'.'.join(where[1:])}" if where else "[[agents]]"
+        lines.append(f"{source}: {place.strip()}: {_words(problem, where)}")
+    return "\n".join(lines)
+
+
+def _words(problem: Any, where: list[str]) -> str:
+    if problem["type"] == "extra_forbidden":
+        model: type[BaseModel] = AgentSection
+        if where[:1] == ["agents"]:
+            model = AgentEntry
+        elif "worker" in where:
+            model = WorkerSection
+        return f"no such setting; known: {', '.join(sorted(model.model_fields))}"
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    value = problem.get("input")
+    shown = f" (it is {value!r})" if isinstance(value, str | int | float | bool) else ""
+    return message[:1].lower() + message[1:] + shown

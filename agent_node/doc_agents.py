@@ -1,0 +1,54 @@
+"""The built-in document agents: the functions of `documents`, offered through the adapter `python` in worker processes.
+
+`cards` side (in the node, nothing heavy is imported): which capabilities there are. `run` side (in a worker): calls one of them. What a
+tolerant step has to go without reaches it as the parameter `skipped`, a list of `name` and `why`, so that a report can name it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any, Final
+
+from .capability import Job, Output
+from .history import Prior
+from .policy import AgentSpec
+
+__all__ = ["TARGET", "document_spec", "run"]
+
+TARGET: Final = "agent_node.doc_agents:run"
+_PRIOR: Final = Prior(0.3, 1.5)
+
+
+def document_spec(slots: int, queue: int, max_bytes: int, names: frozenset[str]) -> AgentSpec:
+    """The agent `documents` with those of its capabilities that the node offers."""
+    return AgentSpec(
+        name="documents",
+        capabilities=names,
+        slots=slots,
+        description="Reads documents, finds what is in them, and puts it together with citations",
+        adapter="python",
+        queue=queue,
+        quiet_ms=15_000,
+        max_bytes=max_bytes,
+        prior=_PRIOR,
+    )
+
+
+def run(job: Job) -> list[Output]:
+    """Carry out one document capability; called in a worker process."""
+    from .documents import CAPABILITIES
+    from .documents.files import InputFile
+
+    function = _load(CAPABILITIES[job.capability].function)
+    params: dict[str, Any] = dict(job.params)
+    if job.missing:
+        skipped = list(params.get("skipped", []))
+        skipped += [{"name": item["name"], "why": item["message"] or item["code"]} for item in job.missing]
+        params["skipped"] = skipped
+    inputs = [InputFile(given.name, given.path, given.media_type) for given in job.inputs]
+    return [Output(made.name, made.data, made.media_type) for made in function(params, inputs, job.progress)]
+
+
+def _load(where: str) -> Any:
+    module, _, name = where.replace(":", ".").rpartition(".")
+    return getattr(importlib.import_module(module), name)

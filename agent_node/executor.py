@@ -1,0 +1,179 @@
+"""Shell: carries out awards. One task for each that takes time; what is over at once costs none.
+
+Rules. Inputs are fetched into a private directory (0700) before the adapter sees the job and their digests hold; outputs are stored in the
+workspace before `WorkDone` is told; the directory is gone afterwards, however the job ended. Exactly one of WorkDone, WorkFailed, WorkStopped
+comes back for every start. Names from elsewhere never become paths. Counterparts: `agent` (orders), `adapters` (do the work).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import shutil
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from mesh.clock import Clock
+from protocol.artifact import ArtifactRef
+from protocol.errors import ZwermError
+from protocol.messages import NamedRef
+
+from .adapters.base import Adapter, InputPath, Job, Made
+from .cache_file import InputCache
+from .errors import WorkError, plain
+from .events import AttemptKey, Event, InputsCached, Start, WorkDone, WorkFailed, WorkProgress, WorkStopped
+
+__all__ = ["Executor", "Store"]
+
+log = logging.getLogger("zwerm.agent.executor")
+
+_AT_ONCE: Final = 256 * 1024
+_SUFFIX: Final = re.compile(r"\.[A-Za-z0-9]{1,8}\Z")
+
+
+class Store(Protocol):
+    """The part of the workspace that an executor needs: see `mesh.workspace.Artifacts`."""
+
+    async def put(self, source: bytes | Path, writer: str) -> ArtifactRef:
+        """Store content under its digest."""
+        ...
+
+    def get(self, ref: ArtifactRef) -> AsyncIterator[bytes]:
+        """The content, whose digest holds if the iteration ends without an error."""
+        ...
+
+
+class Executor:
+    """All running work of one node."""
+
+    def __init__(
+        self,
+        adapters: dict[str, Adapter],
+        store: Store,
+        writer: str,
+        folder: Path,
+        clock: Clock,
+        tell: Callable[[Event], None],
+        cache: InputCache,
+    ) -> None:
+        self._adapters = adapters
+        self._store = store
+        self._writer = writer
+        self._folder = folder
+        self._clock = clock
+        self._tell = tell
+        self._cache = cache
+        self._tasks: asyncio.TaskGroup | None = None
+        self._running: dict[AttemptKey, asyncio.Task[None]] = {}
+        self._serial = 0
+
+    def use(self, tasks: asyncio.TaskGroup) -> None:
+        """Start work in this group from now on."""
+        self._tasks = tasks
+
+    def start(self, order: Start) -> Event | None:
+        """Carry out an award. Returns what became of it if it is over already; otherwise `tell` is called when it is."""
+        if order.key in self._running:
+            return None
+        self._serial += 1
+        adapter = self._adapters[order.agent]
+        award = order.award
+        job = Job(
+            id=f"{self._serial:06d}",
+            capability=award.capability,
+            params=dict(award.params),
+            dir=self._folder / f"{self._serial:06d}",
+            missing=[item.model_dump() for item in award.missing],
+        )
+        if not award.inputs:
+            try:
+                began = self._clock.monotonic()
+                outcome = adapter.instant(job)
+                if outcome is not None and not outcome.outputs:
+                    wall_ms = round((self._clock.monotonic() - began) * 1000)
+                    return WorkDone(order.key, (), wall_ms, round(outcome.cpu_s * 1000))
+            except WorkError as error:
+                return WorkFailed(order.key, error.code, error.message, error.again)
+        if self._tasks is None:
+            return WorkFailed(order.key, "E_SHUTDOWN", "the node is going down", retryable=True)
+        self._running[order.key] = self._tasks.create_task(self._carry_out(order, job, adapter))
+        return None
+
+    def stop(self, key: AttemptKey) -> None:
+        """Stop an award's work; harmless when it is over."""
+        task = self._running.get(key)
+        if task is not None:
+            task.cancel()
+
+    @property
+    def running(self) -> int:
+        """How many tasks carry out awards."""
+        return len(self._running)
+
+    async def _carry_out(self, order: Start, job: Job, adapter: Adapter) -> None:
+        key = order.key
+        event: Event = WorkStopped(key)
+        began = self._clock.monotonic()
+
+        def emit(step: int, fraction: float, note: str) -> None:
+            self._tell(WorkProgress(key, step, fraction, note))
+
+        try:
+            try:
+                await self._prepare(order, job)
+                outcome = await adapter.run(job, emit)
+                outputs = [await self._keep(made) for made in outcome.outputs]
+                wall_ms = round((self._clock.monotonic() - began) * 1000)
+                event = WorkDone(key, tuple(outputs), wall_ms, round(outcome.cpu_s * 1000))
+            except WorkError as error:
+                event = WorkFailed(key, error.code, error.message, error.again)
+            except ZwermError as error:
+                # The workspace: an input that is gone or damaged, a full disk, a bus that is away. Elsewhere it may go otherwise.
+                event = WorkFailed(
+                    key, error.code, plain(f"{error.message} {error.hint}".strip()), retryable=True
+                )
+            except OSError as error:
+                event = WorkFailed(key, "E_DISK", f"the job's directory: {error.strerror}", retryable=True)
+            except Exception as error:
+                log.exception("%s failed in its adapter", key)
+                event = WorkFailed(
+                    key, "E_INTERNAL", plain(f"{type(error).__name__}: {error}"), retryable=True
+                )
+        finally:
+            # In this order: nothing of the job is left, on the disk neither, when its end is told.
+            shutil.rmtree(job.dir, ignore_errors=True)
+            del self._running[key]
+            self._tell(event)
+
+    async def _prepare(self, order: Start, job: Job) -> None:
+        for folder in (job.dir, job.dir / "in", job.dir / "out"):
+            folder.mkdir(mode=0o700)
+        for number, named in enumerate(order.award.inputs):
+            suffix = _SUFFIX.search(named.name)
+            path = job.dir / "in" / f"{number:04d}{suffix.group().lower() if suffix else ''}"
+            if not await self._off_loop(named.ref.size, self._cache.copy_to, named.ref, path):
+                await self._fetch(named.ref, path)
+            job.inputs.append(InputPath(named.name, path, named.media_type, named.ref.size))
+
+    async def _fetch(self, ref: ArtifactRef, path: Path) -> None:
+        with path.open("xb") as file:
+            async for chunk in self._store.get(ref):
+                file.write(chunk)
+        await self._remember(ref, path)
+
+    async def _keep(self, made: Made) -> NamedRef:
+        ref = await self._store.put(made.content, self._writer)
+        await self._remember(ref, made.content)
+        name = plain(made.name, 255).strip() or "output"
+        return NamedRef(name=name, media_type=made.media_type[:127] or "application/octet-stream", ref=ref)
+
+    async def _remember(self, ref: ArtifactRef, content: bytes | Path) -> None:
+        kept = await self._off_loop(ref.size, self._cache.add, ref, content)
+        if kept is not None:
+            self._tell(InputsCached(kept.held, kept.gone))
+
+    async def _off_loop(self, size: int, function: Callable[..., Any], *args: object) -> Any:
+        """Call a function that copies `size` bytes: at once when it is little, in a thread when the bus would wait for it."""
+        return function(*args) if size < _AT_ONCE else await asyncio.to_thread(function, *args)

@@ -1,0 +1,89 @@
+"""Shell: ending a process with everything that it has started.
+
+A job's processes are found in three ways, since each misses some: the process group, the children of children (through /proc), and a mark in
+the environment, which a daemon that left its group and its parent still carries. All of it is asked of the kernel at the moment of killing;
+nothing is remembered, so that a reused process id is never hit. Where there is no /proc the process group has to do.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from pathlib import Path
+from typing import Final
+
+__all__ = ["MARK_NAME", "descendants", "end_children", "kill_all", "marked", "signal_group"]
+
+MARK_NAME: Final = "ZWERM_JOB"
+"""The environment variable that every process of a job inherits."""
+_PROC: Final = Path("/proc")
+_ROUNDS: Final = 5
+"""How often to look again for what was started while we killed."""
+
+
+def signal_group(pid: int, number: int) -> None:
+    """Signal the process group that `pid` leads; harmless when it is gone."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, number)
+
+
+def descendants(pid: int) -> list[int]:
+    """The children of `pid`, their children, and so on."""
+    found: list[int] = []
+    todo = [pid]
+    while todo:
+        parent = todo.pop()
+        for task in _PROC.glob(f"{parent}/task/*/children"):
+            try:
+                children = [int(word) for word in task.read_text().split()]
+            except (OSError, ValueError):
+                continue
+            found += children
+            todo += children
+    return found
+
+
+def marked(mark: str) -> list[int]:
+    """Processes of ours whose environment carries the mark."""
+    needle = f"{MARK_NAME}={mark}".encode()
+    found: list[int] = []
+    for entry in _PROC.glob("[0-9]*/environ"):
+        try:
+            if needle in entry.read_bytes().split(b"\0"):
+                found.append(int(entry.parent.name))
+        except (OSError, ValueError):
+            continue
+    return found
+
+
+def kill_all(pid: int | None, mark: str) -> int:
+    """Kill a process, its group, its descendants and everything marked; returns how many were found. `pid` None: it has ended already."""
+    killed: set[int] = set()
+    for _ in range(_ROUNDS):
+        victims = set(marked(mark))
+        if pid is not None:
+            victims |= {pid, *descendants(pid)}
+            signal_group(pid, signal.SIGKILL)
+        victims.discard(os.getpid())
+        for victim in victims:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(victim, signal.SIGKILL)
+        if victims <= killed:
+            break
+        killed |= victims
+    return len(killed)
+
+
+def end_children() -> None:
+    """Kill and reap every child of this very process (a worker after a job: nothing of it may run on)."""
+    for _ in range(_ROUNDS):
+        children = descendants(os.getpid())
+        if not children:
+            return
+        for child in children:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(child, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass

@@ -1,0 +1,126 @@
+"""Capabilities that tests offer: each does something that real functions do, well or badly."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+from agent_node.capability import Job, JobFailed, Output
+
+
+def shout(job: Job) -> Output:
+    """Capitals of the first input."""
+    job.progress("reading", 0.5)
+    return Output("shout.txt", job.inputs[0].text().upper(), "text/plain")
+
+
+def echo(job: Job) -> dict[str, object]:
+    """What the job was given."""
+    return {
+        "params": job.params,
+        "inputs": [[given.name, given.text()] for given in job.inputs],
+        "missing": [item["name"] for item in job.missing],
+        "environment": sorted(os.environ),
+        "home": os.environ.get("HOME", ""),
+        "dir": str(job.dir),
+        "pid": os.getpid(),
+    }
+
+
+def refuse(job: Job) -> None:
+    """An input that cannot be used."""
+    raise JobFailed("E_NO_TABLE", "there is no table in it")
+
+
+def crash(job: Job) -> None:
+    """A defect."""
+    raise RuntimeError("\x1b[31mboom")
+
+
+def steps(job: Job) -> str:
+    """Work that shows its steps until it is cancelled or told to be done by a file."""
+    gate = Path(job.params["gate"])
+    count = 0
+    while not gate.exists():
+        count += 1
+        job.progress(f"step {count}", 0.1)
+        time.sleep(0.02)
+    return f"{count}"
+
+
+def deaf(job: Job) -> None:
+    """Work that hears neither the request to stop nor SIGTERM."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    Path(job.params["started"]).write_text(str(os.getpid()))
+    job.progress("deaf", 0.0)
+    while True:
+        time.sleep(1)
+
+
+def parent(job: Job) -> None:
+    """Work that starts a process which leaves its session, and then hangs."""
+    child = subprocess.Popen([sys.executable, "-c", "import os, time; os.setsid(); time.sleep(600)"])
+    Path(job.params["started"]).write_text(f"{os.getpid()} {child.pid}")
+    job.progress("parent", 0.0)
+    while True:
+        time.sleep(1)
+
+
+def litter(job: Job) -> dict[str, int]:
+    """Work that ends and leaves a process behind."""
+    child = subprocess.Popen([sys.executable, "-c", "import os, time; os.setsid(); time.sleep(600)"])
+    return {"child": child.pid, "pid": os.getpid()}
+
+
+def hoard(job: Job) -> None:
+    """Work that wants more memory than it may have."""
+    kept = []
+    while True:
+        kept.append(bytearray(64 << 20))
+
+
+def flood(job: Job) -> Output:
+    """Work that writes a gigabyte."""
+    path = job.dir / "out" / "big"
+    with path.open("wb") as file:
+        for _ in range(1024):
+            file.write(bytes(1 << 20))
+    return Output("big", path)
+
+
+def burn(job: Job) -> None:
+    """Work that uses processor time without end."""
+    while True:
+        pass
+
+
+def escape(job: Job) -> Output:
+    """A result that points out of the job's directory."""
+    link = job.dir / "out" / "link"
+    link.symlink_to("/etc/hostname")
+    return Output("hostname", link)
+
+
+async def slowly(job: Job) -> str:
+    """An asynchronous function."""
+    import asyncio
+
+    await asyncio.sleep(0)
+    job.progress("woke", 1.0)
+    return "done"
+
+
+WAITING = threading.Event()
+"""Lets `wait_in_thread` end."""
+
+
+def wait_in_thread(job: Job) -> str:
+    """Work in a thread that takes until it is let go."""
+    job.progress("waiting", 0.0)
+    WAITING.wait(20)
+    return "let go"
