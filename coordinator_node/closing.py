@@ -1,0 +1,157 @@
+"""How a subtask is given up, and how a run ends: codes, sentences and next steps, from the folded state.
+
+    done      everything that was to be delivered is there and nothing failed
+    partial   something is delivered, and at least one subtask failed
+    failed    nothing can be delivered
+    unbid     nothing can be delivered, because nobody could be found for the work
+    cancelled somebody asked for it
+
+Pure: state in, record out. Counterpart: `engine` decides when.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from protocol.messages import NamedRef
+from protocol.records import RunClosed, SubtaskFailed, Unbid
+
+from .market import Market
+from .state import AttemptState, RunState, SubtaskState
+
+__all__ = ["BLAMELESS", "close", "give_up", "nobody", "unbid_message"]
+
+BLAMELESS: Final = frozenset(
+    {"E_NODE_GONE", "E_RESTARTED", "E_LEASE", "E_DRAINING", "E_SHUTDOWN", "E_CANCELLED"}
+)
+"""Ends of attempts that say more about a device than about the work."""
+_BLAMELESS_EXTRA: Final = 5
+"""How many of those a subtask survives beyond its tries: a poison pill that kills nodes must end, too."""
+
+
+def give_up(subtask: SubtaskState, name: Callable[[str], str], at_ms: int) -> SubtaskFailed | None:
+    """The end of a subtask whose last attempt came to nothing, or None when it is to be tried again."""
+    last = subtask.attempts[-1]
+    tries = subtask.skeleton.tries
+    ended = [attempt for attempt in subtask.attempts if attempt.status in ("failed", "rejected")]
+    blamed = sum(1 for attempt in ended if attempt.code not in BLAMELESS)
+    if last.retryable and blamed < tries and len(ended) < tries + _BLAMELESS_EXTRA:
+        return None
+    message = last.message
+    if last.retryable and len(ended) > 1:
+        message = f"tried {len(ended)} times, last on {name(last.node)}: {message or last.code}"
+    return SubtaskFailed(at_ms=at_ms, subtask=subtask.skeleton.id, code=last.code, message=message[:2000])
+
+
+def nobody(subtask: SubtaskState, market: Market, at_ms: int) -> SubtaskFailed:
+    """The end of a subtask that nobody would do."""
+    return SubtaskFailed(
+        at_ms=at_ms,
+        subtask=subtask.skeleton.id,
+        code="E_UNBID",
+        message=unbid_message(subtask.skeleton.capability, subtask.unbid, market)[:2000],
+    )
+
+
+def unbid_message(capability: str, unbid: Unbid | None, market: Market) -> str:
+    """Who was asked, and why not."""
+    if unbid is None or unbid.asked == 0:
+        here = sorted(seller.info.name for seller in market.sellers.values() if seller.info.slots)
+        offered = sorted({name for seller in market.sellers.values() for name in seller.info.slots})
+        if not here:
+            return f"no node offers {capability}: no node with agents is here"
+        shown = ", ".join(offered[:20]) + (" ..." if len(offered) > 20 else "")
+        return f"no node offers {capability}; here are {', '.join(here[:10])}, which offer {shown}"
+    said = [f"{market.name(note.node)}: {note.detail or note.code}" for note in unbid.declines[:8]]
+    count = f"{unbid.asked} node was" if unbid.asked == 1 else f"{unbid.asked} nodes were"
+    why = "; ".join(said) if said else "none of them answered"
+    return f"{count} asked to do {capability} and none will ({why})"
+
+
+def close(state: RunState, deliver: list[tuple[str, str]], at_ms: int) -> RunClosed:
+    """The end of a run whose subtasks have all ended; `deliver` lists (subtask, output name or "")."""
+    if state.status == "cancelling":
+        who = f" by {state.cancelled_by[:8]}" if state.cancelled_by else ""
+        why = f": {state.cancel_reason}" if state.cancel_reason else ""
+        return RunClosed(
+            at_ms=at_ms, outcome="cancelled", code="E_CANCELLED", message=f"the run was cancelled{who}{why}"
+        )
+    if not state.planned:
+        return RunClosed(
+            at_ms=at_ms,
+            outcome="failed",
+            code="E_INCOMPLETE",
+            message="the coordinator stopped before the plan was written down",
+            hint="Submit the goal again.",
+        )
+    files, gaps = _files(state, deliver)
+    failed = [subtask for subtask in state.subtasks.values() if subtask.status == "failed"]
+    roots = [subtask for subtask in failed if not subtask.cause]
+    if files and not failed:
+        return RunClosed(at_ms=at_ms, outcome="done", message=_done(state, files), deliverables=files)
+    if not failed:
+        return RunClosed(
+            at_ms=at_ms,
+            outcome="done",
+            message="all work is done; it made no files to deliver"
+            + (f" ({', '.join(gaps)} was expected)" if gaps else ""),
+        )
+    code, message = _worst(roots or failed)
+    if files:
+        return RunClosed(
+            at_ms=at_ms,
+            outcome="partial",
+            code=code,
+            message=f"delivered without {len(roots)} of {len(state.subtasks)} subtasks: {message}"[:2000],
+            hint=f"`zwerm runs show {state.run[-6:]}` has the reasons.",
+            deliverables=files,
+        )
+    if all(subtask.code == "E_UNBID" for subtask in roots):
+        return RunClosed(
+            at_ms=at_ms,
+            outcome="unbid",
+            code="E_UNBID",
+            message=message,
+            hint="Start or invite a node that offers it: `zwerm nodes` shows who is here, `zwerm invite` adds one.",
+        )
+    return RunClosed(
+        at_ms=at_ms,
+        outcome="failed",
+        code=code,
+        message=message,
+        hint=f"`zwerm runs show {state.run[-6:]}` has the reasons.",
+    )
+
+
+def _done(state: RunState, files: list[NamedRef]) -> str:
+    skipped = len(state.skipped)
+    count = "1 file" if len(files) == 1 else f"{len(files)} files"
+    return f"{count} delivered" + (f"; {skipped} of the inputs could not be read" if skipped else "")
+
+
+def _files(state: RunState, deliver: list[tuple[str, str]]) -> tuple[list[NamedRef], list[str]]:
+    """The files to deliver, each name once, and what was asked for and is not there."""
+    files: dict[str, NamedRef] = {}
+    gaps: list[str] = []
+    for subtask, wanted in deliver:
+        outputs = state.subtasks[subtask].outputs
+        found = [output for output in outputs if not wanted or output.name == wanted]
+        if not found:
+            gaps.append(wanted or subtask)
+        for output in found:
+            name = output.name if output.name not in files else f"{subtask}.{output.name}"[-255:]
+            files[name] = output if name == output.name else output.model_copy(update={"name": name})
+    return list(files.values()), gaps
+
+
+def _worst(failed: list[SubtaskState]) -> tuple[str, str]:
+    """The code and a sentence for several failures: the first, and how many more."""
+    first = failed[0]
+    more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
+    message = first.message or _last(first.attempts)
+    return first.code, f"{first.skeleton.id}: {message or first.code}{more}"[:2000]
+
+
+def _last(attempts: list[AttemptState]) -> str:
+    return attempts[-1].message if attempts else ""

@@ -1,0 +1,158 @@
+"""Who could do the work: the nodes that are here, what they offer, what they hold for us, and how fast they answer.
+
+Rules. A core; it decides nothing about any subtask. `flight` counts open rounds and live attempts by capability, so that no more is announced than
+could be taken on soon. A node that let two windows pass in silence is still asked but no longer waited for, until it speaks again.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from typing import Final
+
+from .orders import NodeInfo
+
+__all__ = ["ASKED_MAX", "WINDOW_MAX_S", "WINDOW_MIN_S", "Market", "Seller"]
+
+ASKED_MAX: Final = 32
+"""At most so many nodes are asked about one subtask; more are drawn by lot. Beyond that bids cost more than they improve."""
+WINDOW_MIN_S: Final = 0.15
+WINDOW_MAX_S: Final = 5.0
+WINDOW_FIRST_S: Final = 1.0
+"""For a node whose answers were never timed."""
+_THINK_S: Final = 0.1
+"""Time to think, beside three times the slowest recent answer."""
+_SILENT: Final = 2
+_ANSWER_FADE: Final = 0.9
+_BACKLOG: Final = 2
+"""Subtasks announced or awarded for each slot there is: one at work, one waiting, so that no slot idles for a round trip."""
+_BACKLOG_MIN: Final = 8
+
+
+@dataclass(slots=True)
+class Seller:
+    """One node. `held`: attempts that it has from us; `slowest_s`: its slowest recent answer, 0 when there was none."""
+
+    info: NodeInfo
+    held: int = 0
+    slowest_s: float = 0.0
+    silent: int = 0
+
+    @property
+    def responsive(self) -> bool:
+        """Whether its answer is worth waiting for."""
+        return self.silent < _SILENT
+
+    def answered(self, seconds: float) -> None:
+        """It answered an announcement after so long."""
+        self.silent = 0
+        self.slowest_s = max(seconds, self.slowest_s * _ANSWER_FADE)
+
+
+@dataclass(slots=True)
+class _Demand:
+    """One capability: what is in the air, and whether sellers said that they are full."""
+
+    flight: int = 0
+    sellers: dict[str, Seller] = field(default_factory=dict)
+    ever: bool = False
+
+
+class Market:
+    """All nodes."""
+
+    def __init__(self) -> None:
+        self.sellers: dict[str, Seller] = {}
+        self._demand: dict[str, _Demand] = {}
+
+    def seen(self, info: NodeInfo) -> bool:
+        """A node is here; whether it or what it offers is new."""
+        seller = self.sellers.get(info.node)
+        if seller is not None and seller.info == info:
+            seller.silent = 0
+            return False
+        if seller is None:
+            seller = self.sellers[info.node] = Seller(info)
+        else:
+            self._withdraw(seller)
+            seller.info = info
+            seller.silent = 0
+        for capability in info.slots:
+            demand = self._of(capability)
+            demand.sellers[info.node] = seller
+            demand.ever = True
+        return True
+
+    def lost(self, node: str) -> None:
+        """A node is gone. What it holds is not forgotten: its attempts end one by one."""
+        seller = self.sellers.get(node)
+        if seller is not None:
+            self._withdraw(seller)
+            if seller.held == 0:
+                del self.sellers[node]
+            else:
+                seller.info = NodeInfo(seller.info.node, seller.info.bus_key, seller.info.name, {})
+
+    def _withdraw(self, seller: Seller) -> None:
+        for capability in seller.info.slots:
+            self._of(capability).sellers.pop(seller.info.node, None)
+
+    def _of(self, capability: str) -> _Demand:
+        demand = self._demand.get(capability)
+        if demand is None:
+            demand = self._demand[capability] = _Demand()
+        return demand
+
+    def name(self, node: str) -> str:
+        """What people call the node."""
+        seller = self.sellers.get(node)
+        return seller.info.name if seller else node[:8]
+
+    def offering(self, capability: str) -> dict[str, Seller]:
+        """Who offers the capability now, by node."""
+        return self._of(capability).sellers
+
+    def ever_offered(self, capability: str) -> bool:
+        """Whether anybody has offered it since we began to listen."""
+        return self._of(capability).ever
+
+    def slots(self, node: str, capability: str) -> int:
+        """How many of the capability the node does at once; 0 when it does not offer it (any more)."""
+        seller = self.sellers.get(node)
+        return seller.info.slots.get(capability, 0) if seller else 0
+
+    def room(self, capability: str) -> int:
+        """How many more subtasks are worth announcing now."""
+        demand = self._of(capability)
+        slots = sum(seller.info.slots[capability] for seller in demand.sellers.values())
+        return max(0, max(_BACKLOG_MIN, _BACKLOG * slots) - demand.flight) if demand.sellers else 0
+
+    def fly(self, capability: str, change: int) -> None:
+        """A round was opened, or a round or an attempt ended."""
+        demand = self._of(capability)
+        demand.flight += change
+        assert demand.flight >= 0, f"more ends than beginnings of {capability}"
+
+    def hold(self, node: str, change: int) -> None:
+        """The node was given an attempt, or one of its attempts ended."""
+        seller = self.sellers.get(node)
+        if seller is None:
+            if change < 0:
+                return
+            seller = self.sellers[node] = Seller(NodeInfo(node, "", node[:8], {}))
+        seller.held = max(0, seller.held + change)
+        if seller.held == 0 and not seller.info.slots and not seller.info.bus_key:
+            del self.sellers[node]
+
+    def ask(self, capability: str, avoid: frozenset[str], rng: random.Random) -> tuple[list[Seller], bool]:
+        """Whom to ask: at most `ASKED_MAX`, drawn by lot; and whether that is everybody who offers it."""
+        demand = self._of(capability)
+        sellers = [seller for node, seller in demand.sellers.items() if node not in avoid]
+        if len(sellers) <= ASKED_MAX:
+            return sellers, True
+        return rng.sample(sellers, ASKED_MAX), False
+
+    def window_s(self, asked: list[Seller]) -> float:
+        """How long to wait for the answers of these nodes."""
+        slowest = max((seller.slowest_s or WINDOW_FIRST_S / 3 for seller in asked), default=0.0)
+        return min(WINDOW_MAX_S, max(WINDOW_MIN_S, 3 * slowest + _THINK_S))

@@ -1,0 +1,100 @@
+"""What goes out about a subtask: its announcement and its award, made from plan and state.
+
+Rules. An announcement carries no content, only what a bidder needs to price the work. The inputs of a subtask are its own files of the run, then the
+outputs of its needs in plan order, named `<need>.<output>`: names depend on the plan alone, so that who did the work cannot show in a result.
+What a tolerant subtask has to do without is named after the file where the trouble began.
+"""
+
+from __future__ import annotations
+
+from protocol.messages import Announce, Award, Missing, NamedRef
+from protocol.plan import Plan, Subtask
+
+from .state import RunState, SubtaskState
+
+__all__ = ["Brief", "announce", "award", "brief"]
+
+_DIGESTS_MAX = 32
+_NAME_MAX = 255
+
+
+class Brief:
+    """The content of a plan, by subtask; what the journal does not hold."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self._subtasks = {subtask.id: subtask for subtask in plan.subtasks}
+
+    def of(self, subtask: str) -> Subtask:
+        """One subtask with its label, inputs, parameters and schema."""
+        return self._subtasks[subtask]
+
+    def name(self, subtask: str) -> str:
+        """What people would call it: the file it reads, else its label, else its id."""
+        content = self._subtasks[subtask]
+        return content.inputs[0] if len(content.inputs) == 1 else content.label or subtask
+
+
+def brief(state: RunState, content: Brief, subtask: SubtaskState) -> list[NamedRef]:
+    """The inputs of a subtask whose needs have ended."""
+    mine = content.of(subtask.skeleton.id)
+    by_name = {named.name: named for named in state.inputs} if mine.inputs else {}
+    inputs = [by_name[name] for name in mine.inputs if name in by_name]
+    for need in subtask.skeleton.needs:
+        inputs += [
+            NamedRef(name=f"{need}.{output.name}"[-_NAME_MAX:], media_type=output.media_type, ref=output.ref)
+            for output in state.subtasks[need].outputs
+        ]
+    return inputs
+
+
+def missing(state: RunState, content: Brief, subtask: SubtaskState) -> list[Missing]:
+    """What a tolerant subtask has to do without, each trouble once."""
+    if not subtask.skeleton.tolerant:
+        return []
+    found: dict[str, Missing] = {skipped.name: skipped for skipped in state.skipped}
+    for need in subtask.skeleton.needs:
+        ended = state.subtasks[need]
+        if ended.status not in ("failed", "cancelled"):
+            continue
+        root = ended.cause or need
+        name = content.name(root)[:_NAME_MAX]
+        cause = state.subtasks[root]
+        found.setdefault(name, Missing(name=name, code=cause.code, message=cause.message))
+    return list(found.values())
+
+
+def announce(
+    state: RunState, content: Brief, subtask: SubtaskState, *, number: int, window_s: float
+) -> Announce:
+    """The offer of a subtask."""
+    inputs = brief(state, content, subtask)
+    return Announce(
+        subtask=subtask.skeleton.id,
+        round=number,
+        capability=subtask.skeleton.capability,
+        input_bytes=sum(named.ref.size for named in inputs),
+        input_count=len(inputs),
+        inputs=[named.ref.sha256[:8] for named in inputs[:_DIGESTS_MAX]],
+        window_ms=int(window_s * 1000),
+        deadline_ms=subtask.skeleton.deadline_ms,
+    )
+
+
+def award(state: RunState, content: Brief, subtask: SubtaskState, *, confirm: bool) -> Award:
+    """The award that holds for a subtask: its current attempt."""
+    attempt = subtask.attempts[-1]
+    return Award(
+        subtask=subtask.skeleton.id,
+        round=attempt.round,
+        attempt=attempt.number,
+        epoch=attempt.epoch,
+        capability=subtask.skeleton.capability,
+        agent=attempt.agent,
+        params=content.of(subtask.skeleton.id).params,
+        inputs=brief(state, content, subtask),
+        missing=missing(state, content, subtask),
+        lease_ms=attempt.lease_ms,
+        deadline_ms=attempt.deadline_ms,
+        confirm=confirm,
+    )

@@ -1,0 +1,55 @@
+"""What a run needs from whoever takes it up, from its folded state alone: after a crash, or in another process.
+
+Rules. First the new epoch is put in the journal (`run.owned`): from then on nobody of an older one can write. Then what was left half-said is said
+again: the rest of the plan, awards and cancels that hold (each is idempotent by attempt and epoch, so a worker that knows one answers how
+things stand). An attempt that holds stays as it is: its result counts whoever asked for it. Pure: `engine` carries it on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from protocol.artifact import ArtifactRef
+from protocol.plan import Plan, Skeleton
+from protocol.records import Owned, PlanAdopted, Record
+
+from .state import AttemptState, RunState, SubtaskState
+
+__all__ = ["plan_records", "standing", "take_over"]
+
+_PART_SUBTASKS = 400
+_PART_VALUES = 20_000
+"""A journal message holds at most 60,000 values; a skeleton is some ten and one for each need."""
+
+
+def plan_records(plan: Plan, ref: ArtifactRef, at_ms: int) -> list[PlanAdopted]:
+    """The plan's skeleton in parts that fit into journal messages; the same plan always makes the same parts."""
+    parts: list[list[Skeleton]] = [[]]
+    values = 0
+    for subtask in plan.subtasks:
+        size = 10 + len(subtask.needs)
+        if parts[-1] and (len(parts[-1]) >= _PART_SUBTASKS or values + size > _PART_VALUES):
+            parts.append([])
+            values = 0
+        parts[-1].append(subtask.skeleton())
+        values += size
+    return [
+        PlanAdopted(at_ms=at_ms, plan=ref, part=number, parts=len(parts), subtasks=part)
+        for number, part in enumerate(parts, 1)
+    ]
+
+
+def take_over(state: RunState, plan: Plan | None, owner: str, at_ms: int) -> list[Record]:
+    """What to write before anything else: the new epoch, and the parts of the plan that are not in the journal yet."""
+    records: list[Record] = [Owned(at_ms=at_ms, epoch=state.epoch + 1, owner=owner)]
+    if plan is not None and state.plan is not None and not state.planned:
+        records += plan_records(plan, state.plan, at_ms)[state.parts_seen :]
+    return records
+
+
+def standing(state: RunState) -> Iterator[tuple[SubtaskState, AttemptState]]:
+    """The attempts that hold."""
+    for subtask in state.subtasks.values():
+        attempt = subtask.current
+        if attempt is not None:
+            yield subtask, attempt

@@ -1,0 +1,276 @@
+"""What nodes say about their attempts, and what follows from it: the second half of the engine.
+
+Rules. A message counts only if it names the attempt that holds, from the node that holds it. An ending that comes a second time is acknowledged the
+same way and changes nothing; one of an attempt that no longer holds is late: written once, acknowledged, never applied. A result counts when
+its check says so, and not before.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from protocol.messages import Cancel, Cancelled, Confirm, Failed, Progress, Refuse, Result, ResultAck, Started
+from protocol.records import Accepted, AttemptFailed, LateResult, Refused, Rejected
+
+from .closing import BLAMELESS
+from .desk import Desk
+from .orders import CheckResult, ResultChecked, Say, ShowProgress, WorkReceived
+from .state import SubtaskState
+from .watch import Live
+
+if TYPE_CHECKING:
+    from .engine import Engine
+
+__all__ = ["Work"]
+
+_What = Literal["result", "failed", "cancelled"]
+
+
+class Work:
+    """The part of an engine that hears from workers. It keeps nothing of its own."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def received(self, event: WorkReceived) -> None:
+        """One envelope of one node."""
+        desk = self._engine.desks.get(event.run)
+        if desk is None:
+            self._unknown(event)
+            return
+        for item in event.items:
+            live = self._engine.watch.get((event.run, item.subtask))
+            if live is None or not live.fits(item.attempt, item.epoch, event.node):
+                self._stale(desk, event, item)
+            elif isinstance(item, Result):
+                self._result(desk, live, item)
+            elif isinstance(item, (Confirm, Started, Progress)):
+                self._moved(desk, live, item)
+            elif isinstance(item, Refuse):
+                self._refused(desk, live, item)
+            elif isinstance(item, Failed):
+                self._failed(desk, live, item)
+            else:
+                self._cancelled(desk, live)
+
+    def checked(self, event: ResultChecked) -> None:
+        """The check of a result has come to an end."""
+        desk = self._engine.desks.get(event.run)
+        live = self._engine.watch.get((event.run, event.subtask))
+        if desk is None or live is None or live.result is None:
+            return
+        if (event.attempt, event.epoch) != (live.attempt, live.epoch):
+            return
+        if desk.state.status != "open":
+            self._stopped(desk, live, applied=False)
+        elif event.reason:
+            self._rejected(desk, live, event.reason)
+        else:
+            self._accept(desk, live, live.result)
+
+    # --- the attempt that holds ---
+
+    def _moved(self, desk: Desk, live: Live, item: Confirm | Started | Progress) -> None:
+        started = not isinstance(item, Confirm)
+        self._engine.watch.heard(live, self._engine.now, moved=started, started=started)
+        if isinstance(item, Progress):
+            data: dict[str, Any] = {"step": item.step, "fraction": item.fraction, "note": item.note}
+            self._engine.command(ShowProgress(desk.run, item.subtask, live.node, "attempt.progress", data))
+        elif isinstance(item, Started):
+            data = {"attempt": item.attempt}
+            self._engine.command(ShowProgress(desk.run, item.subtask, live.node, "attempt.started", data))
+
+    def _result(self, desk: Desk, live: Live, item: Result) -> None:
+        if live.checking:
+            return
+        if desk.state.status != "open":
+            self._stopped(desk, live, applied=False)
+            return
+        schema = desk.content_known.of(item.subtask).output_schema
+        if schema is None and not item.outputs:
+            self._accept(desk, live, item)
+            return
+        live.result = item
+        self._engine.watch.check(live)
+        self._engine.command(
+            CheckResult(desk.run, item.subtask, item.attempt, item.epoch, item.outputs, schema)
+        )
+
+    def _accept(self, desk: Desk, live: Live, item: Result) -> None:
+        engine = self._engine
+        engine.end_live(live)
+        engine.emit(
+            desk,
+            Accepted(
+                at_ms=engine.at_ms,
+                subtask=item.subtask,
+                attempt=item.attempt,
+                epoch=item.epoch,
+                node=live.node,
+                outputs=item.outputs,
+                wall_ms=item.wall_ms,
+                cpu_ms=item.cpu_ms,
+            ),
+        )
+        self._ack(desk, live, applied=True)
+        engine.ended(desk, item.subtask)
+
+    def _rejected(self, desk: Desk, live: Live, reason: str) -> None:
+        engine = self._engine
+        engine.end_live(live)
+        engine.emit(
+            desk,
+            Rejected(
+                at_ms=engine.at_ms,
+                subtask=live.key[1],
+                attempt=live.attempt,
+                epoch=live.epoch,
+                node=live.node,
+                reason=reason[:2000],
+            ),
+        )
+        self._ack(desk, live, applied=False)
+        engine.retry(desk, desk.state.subtasks[live.key[1]], pause=True)
+
+    def _failed(self, desk: Desk, live: Live, item: Failed) -> None:
+        if desk.state.status != "open":
+            self._stopped(desk, live, applied=True)
+            return
+        self._over(desk, live, item.code, item.message, retryable=item.retryable)
+
+    def _cancelled(self, desk: Desk, live: Live) -> None:
+        if desk.state.status != "open":
+            self._stopped(desk, live, applied=True)
+            return
+        self._over(desk, live, "E_CANCELLED", "its node stopped it", retryable=True)
+
+    def _over(self, desk: Desk, live: Live, code: str, message: str, *, retryable: bool) -> None:
+        engine = self._engine
+        name = live.key[1]
+        engine.end_live(live)
+        engine.emit(
+            desk,
+            AttemptFailed(
+                at_ms=engine.at_ms,
+                subtask=name,
+                attempt=live.attempt,
+                epoch=live.epoch,
+                node=live.node,
+                code=code,
+                message=message,
+                retryable=retryable,
+            ),
+        )
+        self._ack(desk, live, applied=True)
+        engine.retry(desk, desk.state.subtasks[name], pause=code not in BLAMELESS)
+
+    def _refused(self, desk: Desk, live: Live, item: Refuse) -> None:
+        engine = self._engine
+        engine.end_live(live)
+        if desk.state.status != "open":
+            engine.cancelled(desk, item.subtask)
+            return
+        engine.emit(
+            desk,
+            Refused(
+                at_ms=engine.at_ms,
+                subtask=item.subtask,
+                attempt=item.attempt,
+                epoch=item.epoch,
+                node=live.node,
+                code=item.code,
+                detail=item.detail,
+            ),
+        )
+        subtask = desk.state.subtasks[item.subtask]
+        standing = [
+            bid
+            for bid in live.runners
+            if engine.now <= bid.at + bid.bid.valid_ms / 1000
+            and engine.market.slots(bid.node, live.capability)
+        ]
+        if standing:
+            engine.market.fly(live.capability, +1)
+            reason = f"next best: {engine.market.name(live.node)} refused ({item.code})"
+            engine.award_to(desk, subtask, live.round, standing, [], reason)
+        else:
+            engine.scheduler.back_off(live.key, live.capability, engine.now)
+
+    def _stopped(self, desk: Desk, live: Live, *, applied: bool) -> None:
+        """An attempt of a cancelled run has ended, however."""
+        self._engine.end_live(live)
+        self._engine.cancelled(desk, live.key[1])
+        self._ack(desk, live, applied=applied)
+
+    def _ack(self, desk: Desk, live: Live, *, applied: bool) -> None:
+        ack = ResultAck(subtask=live.key[1], attempt=live.attempt, epoch=live.epoch, applied=applied)
+        self._engine.command(Say(desk.run, live.bus_key, ack))
+
+    # --- everything else ---
+
+    def _stale(self, desk: Desk, event: WorkReceived, item: Any) -> None:
+        """About an attempt that does not hold (any more)."""
+        subtask = desk.state.subtasks.get(item.subtask)
+        if subtask is None:
+            return
+        if isinstance(item, (Result, Failed, Cancelled)):
+            applied = self._repeated(subtask, event.node, item)
+            if applied is None:
+                applied = False
+                self._note_late(desk, subtask, event.node, item)
+            ack = ResultAck(subtask=item.subtask, attempt=item.attempt, epoch=item.epoch, applied=applied)
+            self._engine.command(Say(event.run, event.bus_key, ack))
+        elif isinstance(item, (Started, Progress)):
+            # It works on something that it no longer holds: spare it the effort.
+            stop = Cancel(
+                subtask=item.subtask, attempt=item.attempt, epoch=item.epoch, reason="no longer yours"
+            )
+            self._engine.command(Say(event.run, event.bus_key, stop))
+
+    @staticmethod
+    def _repeated(subtask: SubtaskState, node: str, item: Result | Failed | Cancelled) -> bool | None:
+        """How an ending that was dealt with before was acknowledged then; None when it was not."""
+        if not 0 < item.attempt <= len(subtask.attempts):
+            return None
+        attempt = subtask.attempts[item.attempt - 1]
+        if (attempt.epoch, attempt.node) != (item.epoch, node):
+            return None
+        if isinstance(item, Result):
+            return {"accepted": True, "rejected": False}.get(attempt.status)
+        if attempt.status == "cancelled":
+            return True
+        code = item.code if isinstance(item, Failed) else "E_CANCELLED"
+        return True if attempt.status == "failed" and attempt.code == code else None
+
+    def _note_late(
+        self, desk: Desk, subtask: SubtaskState, node: str, item: Result | Failed | Cancelled
+    ) -> None:
+        what: _What = (
+            "result" if isinstance(item, Result) else "failed" if isinstance(item, Failed) else "cancelled"
+        )
+        known = 0 < item.attempt <= len(subtask.attempts)
+        if not known or (item.attempt, item.epoch, what) in subtask.late:
+            return
+        attempt = subtask.attempts[item.attempt - 1]
+        if (attempt.epoch, attempt.node) != (item.epoch, node):
+            return  # it was never awarded to this node: nothing to remember, and the journal is not for rent
+        self._engine.emit(
+            desk,
+            LateResult(
+                at_ms=self._engine.at_ms,
+                subtask=item.subtask,
+                attempt=item.attempt,
+                epoch=item.epoch,
+                node=node,
+                what=what,
+            ),
+        )
+
+    def _unknown(self, event: WorkReceived) -> None:
+        """About a run that is not in memory: one that has ended needs nothing more; of others we say nothing."""
+        if not self._engine.is_closed(event.run):
+            return
+        for item in event.items:
+            if isinstance(item, (Result, Failed, Cancelled)):
+                ack = ResultAck(subtask=item.subtask, attempt=item.attempt, epoch=item.epoch, applied=False)
+                self._engine.command(Say(event.run, event.bus_key, ack))
