@@ -117,6 +117,7 @@ PERMISSIONS: Final[dict[Role, Permission]] = {
             f"$KV.{BOARD}.>",
             *_STORE_ARTIFACTS,
             *_FETCH_ARTIFACTS,
+            *_read(CERTS),
             *_read(JOURNAL),
             *_read(_BOARD_KV),
             *(f"$JS.API.STREAM.INFO.{stream}" for stream in (JOURNAL, ART, _BOARD_KV)),

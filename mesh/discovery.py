@@ -30,7 +30,7 @@ __all__ = [
     "write_txt",
 ]
 
-DEFAULT_PORT: Final = 4222
+DEFAULT_PORT: Final = 4747
 """The port of an address that names none."""
 
 MAX_CANDIDATES: Final = 12
@@ -111,7 +111,7 @@ def parse_endpoint(text: str, source: Source = "flag") -> Endpoint:
     ):
         raise BadSettings(
             f"{text[:80]!r} is not the address of a bus",
-            "Give it as host:port, for example 192.168.1.10:4222.",
+            "Give it as host:port, for example 192.168.1.10:4747.",
         )
     return Endpoint(host, port or DEFAULT_PORT, source)
 

@@ -53,6 +53,7 @@ _EXPECT: Final = "Nats-Expected-Last-Subject-Sequence"
 _WRONG_SEQUENCE: Final = frozenset({10071, 10164})
 _NOT_FOUND: Final = frozenset({10037, 10043})
 _STORE_FAILED: Final = 10077
+_NO_STREAM: Final = 10059
 _NO_SPACE: Final = frozenset({10023, 10028, 10047, 10110, 10120})
 
 _DOWN = (BusTimeout, NoResponders, BusUnreachable)
@@ -67,13 +68,18 @@ class _Patience:
         self._pause = _FIRST_PAUSE_S
         self._what = what
 
+    @property
+    def over(self) -> bool:
+        """Whether it has been long enough."""
+        return self._clock.monotonic() + self._pause > self._until
+
     async def wait(self, error: Exception) -> None:
         """Pause before the next try.
 
         Raises:
             StoreUnavailable: it has been long enough.
         """
-        if self._clock.monotonic() + self._pause > self._until:
+        if self.over:
             raise StoreUnavailable(f"{self._what}: the workspace does not answer ({error})") from error
         await asyncio.sleep(self._pause)
         self._pause = min(self._pause * 2, _MAX_PAUSE_S)
@@ -164,8 +170,10 @@ class NatsStream:
             try:
                 answer = await self._bus.request_wire(subject, data, timeout_s=_WRITE_TRY_S, headers=headers)
             except _DOWN as error:
-                await patience.wait(error)
-                continue
+                if not patience.over:
+                    await patience.wait(error)
+                    continue
+                return await self._judge(subject, data, expected, mark, same_bytes)
             ack = json.loads(answer.data)
             error_body = ack.get("error")
             if error_body is None:
@@ -173,15 +181,26 @@ class NatsStream:
             number = error_body.get("err_code")
             full_subject = number == _STORE_FAILED and "per subject" in error_body.get("description", "")
             if number in _WRONG_SEQUENCE or full_subject:
-                found = await self.last(subject)
-                if found is not None and (found.mark == mark or (same_bytes and found.data == data)):
-                    return found.seq
-                raise conflict(subject, found)
+                return await self._judge(subject, data, None, mark, same_bytes)
             failure = self._failure(number, error_body.get("description", ""))
             if isinstance(failure, StoreUnavailable):
                 await patience.wait(failure)
                 continue
             raise failure
+
+    async def _judge(
+        self, subject: str, data: bytes, expected: int | None, mark: str, same_bytes: bool
+    ) -> int:
+        """What became of a write: refused, or (with `expected`) never confirmed."""
+        found = await self.last(subject)
+        if found is not None and (found.mark == mark or (same_bytes and found.data == data)):
+            return found.seq
+        if expected == (0 if found is None else found.seq):
+            # A server whose disk is full goes on to answer reads and is silent about writes.
+            raise DiskFull(
+                f"{self._name} can be read but confirms no writes: the disk of its server must be full"
+            )
+        raise conflict(subject, found)
 
     async def get(self, subject: str) -> Found | None:
         """The subject's last message by direct get: on a cluster it may be a moment old."""
@@ -285,11 +304,10 @@ class NatsStream:
     async def ensure(self, config: Mapping[str, Any]) -> None:
         """Create the stream, or bring an existing one to this configuration."""
         full = {"name": self._name, **config}
-        answer = await _api(self._bus, self._clock, f"STREAM.CREATE.{self._name}", full)
-        # 10058: the name is in use with another configuration.
-        if answer.get("error", {}).get("err_code") == 10058:
-            answer = await _api(self._bus, self._clock, f"STREAM.UPDATE.{self._name}", full)
-        self._raise_error(answer)
+        # Asked first: for a stream that is there, "create" counts the space it reserves a second time and finds the disk full.
+        present = await _api(self._bus, self._clock, f"STREAM.INFO.{self._name}")
+        verb = "CREATE" if present.get("error", {}).get("err_code") == _NO_STREAM else "UPDATE"
+        self._raise_error(await _api(self._bus, self._clock, f"STREAM.{verb}.{self._name}", full))
 
     def _raise_error(self, answer: Mapping[str, Any]) -> None:
         error = answer.get("error")
@@ -298,6 +316,8 @@ class NatsStream:
 
     def _failure(self, number: int | None, description: str) -> DiskFull | StoreUnavailable:
         lowered = description.lower()
+        if "error creating store" in lowered:
+            return DiskFull(f"the server cannot write the files of {self._name} to its disk")
         if (
             number in _NO_SPACE
             or "maximum bytes" in lowered

@@ -90,7 +90,9 @@ class Plan(Item):
                     raise ValueError(f"subtask {subtask.id!r} needs {need!r}, which is not in the plan")
             for name in subtask.inputs:
                 if name not in inputs:
-                    raise ValueError(f"subtask {subtask.id!r} reads {name!r}, which is not an input of the run")
+                    raise ValueError(
+                        f"subtask {subtask.id!r} reads {name!r}, which is not an input of the run"
+                    )
         try:
             TopologicalSorter({subtask.id: subtask.needs for subtask in self.subtasks}).prepare()
         except CycleError as error:

@@ -17,8 +17,8 @@ from .messages.contract import Attempt, Epoch, Round
 from .plan import Skeleton
 
 __all__ = [
-    "RECORD_ADAPTER",
     "RECORDS_PER_MESSAGE_MAX",
+    "RECORD_ADAPTER",
     "Accepted",
     "AttemptFailed",
     "Awarded",

@@ -30,7 +30,7 @@ from .control import (
     SubmitRun,
 )
 from .events import CharterNotice, Event, Halt, Revocation
-from .presence import AgentCard, Goodbye, Heartbeat, Hello
+from .presence import AgentCard, Goodbye, Heartbeat, Hello, Who
 from .work import Cancel, Cancelled, Failed, Progress, Result, ResultAck, Started
 
 __all__ = [
@@ -76,6 +76,7 @@ __all__ = [
     "Started",
     "SubmitRun",
     "Type",
+    "Who",
     "Withdraw",
     "body_adapter",
     "type_of",
@@ -107,6 +108,7 @@ class Type(IntEnum):
     HELLO = 0x0201
     HEARTBEAT = 0x0202
     GOODBYE = 0x0203
+    WHO = 0x0204
     SUBMIT_RUN = 0x0301
     CANCEL_RUN = 0x0302
     LIST_RUNS = 0x0303
@@ -147,6 +149,7 @@ MESSAGES: dict[Type, type[Item]] = {
     Type.HELLO: Hello,
     Type.HEARTBEAT: Heartbeat,
     Type.GOODBYE: Goodbye,
+    Type.WHO: Who,
     Type.SUBMIT_RUN: SubmitRun,
     Type.CANCEL_RUN: CancelRun,
     Type.LIST_RUNS: ListRuns,
@@ -168,7 +171,7 @@ MESSAGES: dict[Type, type[Item]] = {
 """The model of one item, for every type but the journal's (whose items are records, see `protocol.records`)."""
 
 _ADAPTERS: dict[int, TypeAdapter[Any]] = {
-    int(kind): TypeAdapter(Annotated[list[model], Field(min_length=1, max_length=BATCH_MAX)])  # type: ignore[valid-type]
+    int(kind): TypeAdapter(Annotated[list[model], Field(min_length=1, max_length=BATCH_MAX)])  # type: ignore[arg-type, valid-type]
     for kind, model in MESSAGES.items()
 }
 _ADAPTERS[Type.JOURNAL] = RECORD_ADAPTER

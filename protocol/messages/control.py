@@ -68,8 +68,10 @@ class ListNodes(Item):
 
 
 class CreateInvite(Item):
-    """0306: mint an invite; only an admin may."""
+    """0306: enter an invite; only an admin may. The asking device mints the secret and keeps it: the swarm learns the public half."""
 
+    id: Annotated[bytes, Field(min_length=8, max_length=8)]
+    proof_pub: Annotated[bytes, Field(min_length=32, max_length=32)]
     role: Literal["agent", "coordinator", "client", "bus", "admin"] = "agent"
     uses: Annotated[int, Field(ge=1, le=1000)] = 1
     ttl_s: Annotated[int, Field(ge=60, le=7 * 86400)] = 3600

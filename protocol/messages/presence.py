@@ -9,7 +9,7 @@ from pydantic import Field, StringConstraints
 from ..ids import AgentName, CapabilityName
 from .base import Fraction, Item, Note
 
-__all__ = ["AgentCard", "Goodbye", "Heartbeat", "Hello"]
+__all__ = ["AgentCard", "Goodbye", "Heartbeat", "Hello", "Who"]
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 
@@ -52,3 +52,7 @@ class Goodbye(Item):
     """0203: leaving on purpose."""
 
     reason: Note = ""
+
+
+class Who(Item):
+    """0204: a coordinator that does not know this node (it has just started, say) asks it to say hello."""

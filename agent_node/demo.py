@@ -1,0 +1,193 @@
+"""`zwerm demo`: a whole swarm on this device, for a minute, on real documents.
+
+One process for the coordinator (with the bus) and one for each of three agent nodes, each with its own keys and its own state directory, joined by real
+invites. No node can do everything, and everything can be done by two of them, so killing any one changes who did what and not a byte of the report.
+Whatever happens, the processes are stopped and the throwaway state is deleted; only the results stay.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from importlib.resources import as_file, files
+from pathlib import Path
+
+from mesh.background import daemon_command
+from mesh.clock import SystemClock
+from mesh.errors import MeshError
+from mesh.founding import found_swarm
+from mesh.home import Home
+from mesh.joining import join_swarm
+from mesh.output import Out
+
+__all__ = ["DEMO_GOAL", "DemoFailed", "demo_swarm", "run_demo"]
+
+DEMO_GOAL = "Find every date, amount, e-mail address and link in these documents, summarise them, and report"
+
+_NODES: dict[str, tuple[str, ...]] = {
+    "ada": ("doc.read", "table.*", "text.summarize"),
+    "bob": ("doc.read", "text.extract", "text.keywords", "report.*"),
+    "cyd": ("text.*", "table.*", "report.*"),
+}
+"""Who can do what; every capability is on two of the three."""
+
+_READY_S = 30.0
+
+
+class DemoFailed(MeshError):
+    """The throwaway swarm did not come up."""
+
+    def __init__(self, message: str, hint: str = "Run `zwerm doctor`; `zwerm demo -v` shows more.") -> None:
+        super().__init__("E_DEMO", message, hint)
+
+
+class _Nodes:
+    """The daemon processes of the demo; stops them all, whatever happens."""
+
+    def __init__(self) -> None:
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    def start(self, name: str, home: Home) -> None:
+        log = home.file("demo.log")
+        with log.open("wb") as file:
+            self.processes[name] = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+                [*daemon_command(home), "--with-parent", str(os.getpid()), "-q"],
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=file,
+                start_new_session=True,
+                cwd="/",
+            )
+
+    def stop(self) -> None:
+        for process in self.processes.values():
+            if process.poll() is None:
+                with contextlib.suppress(ProcessLookupError):
+                    process.send_signal(signal.SIGTERM)
+        for process in self.processes.values():
+            try:
+                process.wait(timeout=15)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait(timeout=5)
+
+
+@contextlib.asynccontextmanager
+async def demo_swarm(root: Path, out: Out) -> AsyncIterator[tuple[Home, dict[str, subprocess.Popen[bytes]]]]:
+    """A coordinator and three agent nodes as processes of their own; yields the coordinator's home and the processes by name."""
+    from mesh.client import connect_home
+    from protocol.messages import CreateInvite, ListNodes
+
+    nodes = _Nodes()
+    try:
+        hub = Home(root / "coordinator")
+        found_swarm(hub, name="demo", node_name="coordinator", bind="loopback", port=0, agent=False)
+        hub.write("config.toml", b"mdns = false\njournal_mib = 64\nartifacts_mib = 1024\n")
+        nodes.start("coordinator", hub)
+        await _serving(hub, nodes)
+        out.say("✓ coordinator   bus, keys and certificates of its own")
+        async with connect_home(hub, role="admin", timeout_s=_READY_S) as admin:
+            for name, capabilities in _NODES.items():
+                token = (await admin.endpoint.call("enroll", CreateInvite(label=name), timeout_s=10)).data[
+                    "token"
+                ]
+                home = Home(root / name)
+                await join_swarm(home, str(token), node_name=name)
+                home.write(
+                    "config.toml",
+                    f"mdns = false\n[agent]\ncapabilities = {json.dumps(capabilities)}\n".encode(),
+                )
+                nodes.start(name, home)
+                out.say(f"✓ {name:<12}  joined by an invite; offers {', '.join(capabilities)}")
+        async with connect_home(hub, timeout_s=_READY_S) as client:
+            clock = SystemClock()
+            end = clock.monotonic() + _READY_S
+            while True:
+                listed = (await client.endpoint.call("runs", ListNodes(), timeout_s=10)).data["nodes"]
+                up = {str(node["name"]) for node in listed if node["state"] == "up" and node["agents"]}  # type: ignore[index, call-overload, union-attr]
+                if set(_NODES) <= up:
+                    break
+                _all_alive(root, nodes)
+                if clock.monotonic() > end:
+                    raise DemoFailed(
+                        f"only {', '.join(sorted(up)) or 'nobody'} of {', '.join(_NODES)} came up within {_READY_S:.0f} s"
+                    )
+                await asyncio.sleep(0.1)
+        yield hub, nodes.processes
+    finally:
+        nodes.stop()
+
+
+async def _serving(home: Home, nodes: _Nodes) -> None:
+    clock = SystemClock()
+    end = clock.monotonic() + _READY_S
+    while not home.file("daemon.json").exists():
+        _all_alive(home.path.parent, nodes)
+        if clock.monotonic() > end:
+            raise DemoFailed(f"the coordinator did not serve within {_READY_S:.0f} s")
+        await asyncio.sleep(0.05)
+
+
+def _all_alive(root: Path, nodes: _Nodes) -> None:
+    for name, process in nodes.processes.items():
+        if process.poll() is not None:
+            said = (root / name / "demo.log").read_text(errors="replace").strip().splitlines()
+            raise DemoFailed(f"{name} ended at once: {' / '.join(said[-3:]) or 'it said nothing'}")
+
+
+@contextlib.contextmanager
+def _samples() -> Iterator[Path]:
+    with as_file(files("agent_node.documents") / "samples") as folder:
+        yield folder
+
+
+async def run_demo(
+    out: Out, *, documents: Path | None, output: Path, goal: str = DEMO_GOAL, keep: bool = False
+) -> int:
+    """Run the demo; returns the exit code of its run."""
+    root = Path(tempfile.mkdtemp(prefix="zwerm-demo-"))
+    try:
+        with _samples() as samples:
+            source = documents or samples
+            async with demo_swarm(root, out) as (hub, _):
+                command = [
+                    sys.executable,
+                    "-m",
+                    "mesh",
+                    "run",
+                    goal,
+                    "-i",
+                    str(source),
+                    "-o",
+                    str(output),
+                    "--home",
+                    str(hub.path),
+                ]
+                if out.as_json:
+                    command.append("--json")
+                if out.quiet:
+                    command.append("--quiet")
+                process = await asyncio.create_subprocess_exec(*command)
+                try:
+                    code = await process.wait()
+                except asyncio.CancelledError:
+                    with contextlib.suppress(ProcessLookupError):
+                        process.send_signal(signal.SIGINT)
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(15):
+                            await process.wait()
+                    raise
+        return code
+    finally:
+        if keep:
+            out.say(f"state kept in {root}")
+        else:
+            shutil.rmtree(root, ignore_errors=True)

@@ -1,0 +1,7 @@
+"""`python -m mesh` is `zwerm`."""
+
+import sys
+
+from .cli import main
+
+sys.exit(main())

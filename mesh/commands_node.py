@@ -1,0 +1,211 @@
+"""Verbs about this device: up, down, status, doctor, help."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import click
+
+from .cli import Session, command, run_async
+from .output import Exit
+
+__all__ = ["COMMANDS", "status"]
+
+
+@command()
+@click.option("--background", is_flag=True, help="Return once it runs; `zwerm down` stops it.")
+def up(session: Session, background: bool) -> int:
+    """Run this device's part of the swarm.
+
+    Runs the roles that the device has (bus, coordinator, agent, ...) until Ctrl-C or `zwerm down`, and lets work in progress
+    finish what it is saying first.
+    """
+    from .background import start_in_background
+
+    home = session.home
+    node = home.load()
+    out = session.out
+    if background:
+        pid = start_in_background(home, timeout_s=session.timeout_s or 30.0)
+        out.done(f"{node.name} is up (process {pid})")
+        out.document("up", {"node": node.name, "pid": pid, "roles": node.roles})
+        return Exit.OK
+
+    from .daemon import Daemon, run_until_signalled
+    from .logs import log_to_file
+
+    log_to_file(home, verbose=session.verbose, console=session.verbose > 0)
+
+    def ready() -> None:
+        out.done(f"{node.name} is up in {node.swarm!r}: {', '.join(node.roles)}   (Ctrl-C stops it)")
+        out.document("up", {"node": node.name, "pid": os.getpid(), "roles": node.roles})
+
+    daemon = Daemon(home, say=out.say)
+    run_async(run_until_signalled(daemon, ready=ready))
+    return Exit.OK
+
+
+@command()
+def down(session: Session) -> int:
+    """Stop the daemon on this device; the device stays in the swarm."""
+    from .background import stop_daemon
+
+    node = session.home.load()
+    stopped = stop_daemon(session.home, timeout_s=session.timeout_s or 20.0)
+    if stopped:
+        session.out.done(f"{node.name} stopped")
+    else:
+        session.out.line(f"{node.name} was not running")
+    session.out.document("down", {"node": node.name, "stopped": stopped})
+    return Exit.OK
+
+
+@command()
+def status(session: Session) -> int:
+    """One look: this device, the swarm's devices, runs, problems."""
+    from .client import connect_home
+    from .errors import MeshError
+
+    home = session.home
+    node = home.load()
+    out = session.out
+    pid = home.daemon_pid()
+    document: dict[str, Any] = {
+        "swarm": {"name": node.swarm, "id": node.swarm_id},
+        "self": {
+            "name": node.name,
+            "node": node.node,
+            "roles": node.roles,
+            "daemon": pid,
+            "home": str(home.path),
+        },
+        "nodes": [],
+        "runs": [],
+        "problems": [],
+    }
+    problems: list[dict[str, str]] = document["problems"]
+    if pid is None:
+        problems.append(
+            {
+                "code": "E_NO_DAEMON",
+                "message": "zwerm is not running on this device",
+                "hint": "zwerm up --background",
+            }
+        )
+
+    async def ask() -> None:
+        from protocol.messages import ListNodes, ListRuns
+
+        async with connect_home(home, timeout_s=min(session.timeout_s or 5.0, 5.0)) as swarm:
+            document["nodes"] = (await swarm.endpoint.call("runs", ListNodes(), timeout_s=5.0)).data.get(
+                "nodes", []
+            )
+            document["runs"] = (
+                await swarm.endpoint.call("runs", ListRuns(limit=10), timeout_s=5.0)
+            ).data.get("runs", [])
+
+    try:
+        run_async(ask(), timeout_s=session.timeout_s)
+    except MeshError as error:
+        problems.append({"code": error.code, "message": error.message, "hint": error.hint})
+    up_count = sum(1 for entry in document["nodes"] if entry.get("state") == "up")
+    healthy = not problems
+    document["swarm"]["healthy"] = healthy
+    mark = (
+        out.paint("✓ healthy", "green")
+        if healthy
+        else out.paint(f"✕ {len(problems)} problem{'s' * (len(problems) != 1)}", "red")
+    )
+    running = [run for run in document["runs"] if run.get("outcome") in (None, "")]
+    out.line(
+        f"{node.swarm}   {mark}   {up_count} of {len(document['nodes'])} devices up   {len(running)} run{'s' * (len(running) != 1)} active"
+    )
+    from .commands_swarm import print_nodes
+
+    if document["nodes"]:
+        print_nodes(out, document["nodes"], node.node)
+    for run in document["runs"][:5]:
+        out.line(
+            f"  run {run['run'][-6:]}  {run.get('outcome') or 'running':9}  {run.get('done', 0)}/{run.get('total', 0)}  {run.get('goal', '')[:60]}"
+        )
+    for problem in problems:
+        out.warn(f"{problem['code']}  {problem['message']}   Next: {problem['hint']}")
+    out.document("status", document)
+    return Exit.OK if healthy else Exit.FAILED
+
+
+@command()
+def doctor(session: Session) -> int:
+    """Find what is wrong on this device, and say how to mend it."""
+    from .doctor import examine
+
+    findings = examine(session.home)
+    out = session.out
+    for finding in findings:
+        mark = {
+            "ok": out.paint("✓", "green"),
+            "warning": out.paint("!", "yellow"),
+            "error": out.paint("✕", "red"),
+        }[finding.level]
+        out.line(
+            f"{mark} {finding.code + '  ' if finding.code else ''}{finding.text}"
+            + (f"\n    Next: {finding.hint}" if finding.hint else "")
+        )
+    errors = sum(finding.level == "error" for finding in findings)
+    warnings = sum(finding.level == "warning" for finding in findings)
+    out.line(f"{errors} error{'s' * (errors != 1)}, {warnings} warning{'s' * (warnings != 1)}")
+    out.document(
+        "doctor",
+        {"errors": errors, "warnings": warnings, "findings": [finding._asdict() for finding in findings]},
+    )
+    return Exit.FAILED if errors else Exit.OK
+
+
+_TOPICS = {
+    "exit-codes": "\n".join(
+        f"  {int(code):>3}  {text}"
+        for code, text in (
+            (Exit.OK, "success"),
+            (Exit.FAILED, "failed (the run failed, or doctor found errors)"),
+            (Exit.USAGE, "wrong usage or configuration"),
+            (Exit.UNREACHABLE, "cannot reach the bus, or nobody answers"),
+            (Exit.REFUSED, "refused (invite used or expired, not permitted)"),
+            (Exit.NOT_FOUND, "not found"),
+            (Exit.PARTIAL, "delivered, but at least one subtask failed"),
+            (Exit.LIMIT, "a limit was reached"),
+            (Exit.WAITING, "waiting for a person, and nobody can be asked"),
+            (Exit.NOBODY, "nobody can do it (no bid)"),
+            (Exit.INCOMPATIBLE, "incompatible version"),
+            (Exit.TIMEOUT, "--timeout passed"),
+            (Exit.INTERRUPTED, "stopped by Ctrl-C"),
+        )
+    ),
+    "ports": "  4747/tcp  the bus (TLS 1.3), on the device that ran `zwerm init`; another one if it was taken: `zwerm status`\n"
+    "  5353/udp  multicast DNS, only to find the bus on the local network; may be blocked",
+    "files": "  node.json, certificate.bin, charter.bin   what this device is in the swarm\n  keys/, tokens/, admin/   secrets, mode 0600\n"
+    "  nats/   the bus and everything stored in the swarm (role bus)\n  logs/   the daemon's log\n  config.toml   what you may set",
+}
+
+
+@command("help")
+@click.argument("topic", required=False)
+def help_(session: Session, topic: str | None) -> int:
+    """Explain a topic (exit-codes, ports, files) or a command."""
+    if topic in _TOPICS:
+        session.out.line(_TOPICS[topic])
+        session.out.document("help", {"topic": topic, "text": _TOPICS[topic]})
+        return Exit.OK
+    ctx = click.get_current_context()
+    root = ctx.find_root()
+    assert isinstance(root.command, click.Group)
+    verb = root.command.get_command(root, topic) if topic else root.command
+    if verb is None:
+        raise click.UsageError(f"There is no help on {topic!r}. Topics: {', '.join(_TOPICS)}, or a command.")
+    text = verb.get_help(root if verb is root.command else click.Context(verb, info_name=topic, parent=root))
+    session.out.line(text)
+    session.out.document("help", {"topic": topic or "", "text": text})
+    return Exit.OK
+
+
+COMMANDS = [up, down, status, doctor, help_]

@@ -1,0 +1,294 @@
+"""The daemon: runs everything that this device is in its swarm, in order, and stops it in bounded time.
+
+Start: lock the home, start the embedded bus (role bus), connect one endpoint for each role, run the roles, say hello. Stop, in the opposite order: roles drain,
+goodbye, connections close, the bus stops. The roles themselves come by entry point (`zwerm.roles`): this package imports neither of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from importlib.metadata import entry_points, version
+from typing import Any, Protocol
+
+from protocol.messages import AgentCard
+
+from .clock import Clock, SystemClock
+from .config import Config, load_config
+from .endpoint import Endpoint
+from .errors import MeshError
+from .home import Home
+from .membership import Membership
+from .presence import Facts, announce_presence, watch_presence
+from .tasks import background
+
+__all__ = ["DRAIN_S", "Daemon", "Role", "RoleMissing", "load_role"]
+
+log = logging.getLogger("zwerm.daemon")
+
+DRAIN_S = 10.0
+"""How long a role may take to finish what it is saying when the daemon stops."""
+
+_SESSION_ROLES = ("agent", "coordinator")
+
+
+class RoleMissing(MeshError):
+    """This installation lacks the code of a role."""
+
+    def __init__(self, role: str) -> None:
+        super().__init__(
+            "E_ROLE_MISSING",
+            f"no installed package runs the role {role!r}",
+            "Install zwerm again: `pip install zwerm`.",
+        )
+
+
+class Role(Protocol):
+    """What a role offers the daemon. An agent role also has `cards`, `slots_total`, `slots_used` and `load`."""
+
+    name: str
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop` is set, then drain and return."""
+        ...
+
+
+def load_role(name: str, endpoint: Endpoint, config: dict[str, Any]) -> Role:
+    """Make a role by its entry point.
+
+    Raises:
+        RoleMissing: no package offers it.
+    """
+    for point in entry_points(group="zwerm.roles", name=name):
+        role: Role = point.load()(endpoint, config)
+        return role
+    raise RoleMissing(name)
+
+
+class Daemon:
+    """One run of the daemon on one home."""
+
+    def __init__(
+        self,
+        home: Home,
+        *,
+        clock: Clock | None = None,
+        say: Callable[[str], None] = lambda _line: None,
+        make_role: Callable[[str, Endpoint, dict[str, Any]], Role] = load_role,
+    ) -> None:
+        self.home = home
+        self.clock = clock or SystemClock()
+        self.say = say
+        self.roles: dict[str, Role] = {}
+        self.endpoints: dict[str, Endpoint] = {}
+        self.failure: BaseException | None = None
+        self._make_role = make_role
+
+    async def run(
+        self, stop: asyncio.Event, *, ready: Callable[[], Awaitable[None] | None] | None = None
+    ) -> None:
+        """Be in the swarm until `stop` is set.
+
+        Raises:
+            MeshError: it could not start (what is missing is said), or a part of it failed for good.
+        """
+        with self.home.lock():
+            config = load_config(self.home)
+            membership = Membership.load(self.home, self.clock)
+            async with AsyncExitStack() as stack:
+                if "bus" in membership.node.roles:
+                    await self._start_bus(stack, membership, config, stop)
+                await self._connect_all(stack, membership)
+                await self._run_roles(stack, membership, config, stop)
+                self._write_status(membership)
+                stack.callback(self._remove_status)
+                if ready is not None:
+                    outcome = ready()
+                    if outcome is not None:
+                        await outcome
+                await stop.wait()
+                self.say("Stopping …")
+        if self.failure is not None:
+            raise self.failure
+
+    # --- start -------------------------------------------------------------------------------------------------------------------
+
+    async def _start_bus(
+        self, stack: AsyncExitStack, membership: Membership, config: Config, stop: asyncio.Event
+    ) -> None:
+        from .bus_nats import NatsBus
+        from .founding import renew_server_certificate, server_settings
+        from .server_proc import NatsServer
+        from .workspace_nats import ensure_streams
+
+        renew_server_certificate(self.home, membership.node, self.clock.now())
+        server = NatsServer(server_settings(self.home, membership.node, config), self.clock)
+        await server.start()
+        stack.push_async_callback(server.stop)
+        await stack.enter_async_context(
+            background(server.run(), on_failure=lambda error: self._fail(error, stop))
+        )
+        self.say(f"Bus       {server.url}  (nats-server, process {server.pid})")
+        if "enroller" in membership.node.roles:
+            async with membership.connect("enroller", urls=[f"tls://127.0.0.1:{server.port}"]) as endpoint:
+                assert isinstance(endpoint.bus, NatsBus)
+                await ensure_streams(endpoint.bus, config.workspace_sizes())
+                await endpoint.workspace.certs.create(
+                    membership.certificate.serial.hex(), membership.certificate_raw
+                )
+        if config.mdns and not membership.node.bind.startswith("127."):
+            await self._announce_mdns(stack, membership, server.port)
+
+    async def _announce_mdns(self, stack: AsyncExitStack, membership: Membership, port: int) -> None:
+        from .discovery import Beacon, instance_name, swarm_tag
+        from .discovery_mdns import announce
+
+        name = instance_name("", membership.node_hex)
+        beacon = Beacon(swarm_tag(membership.charter.swarm_id), name, port)
+        await stack.enter_async_context(background(announce(beacon)))
+
+    async def _connect_all(self, stack: AsyncExitStack, membership: Membership) -> None:
+        for role in membership.node.roles:
+            if role in ("agent", "coordinator", "enroller"):
+                self.endpoints[role] = await self._connect(stack, membership, role)
+        if not self.endpoints:
+            self.endpoints["client"] = await self._connect(stack, membership, "client")
+
+    async def _connect(self, stack: AsyncExitStack, membership: Membership, role: str) -> Endpoint:
+        """Connect under one role; a bus that is not there yet is waited for, aloud."""
+        pause = 0.5
+        while True:
+            try:
+                return await stack.enter_async_context(membership.connect(role))
+            except MeshError as error:
+                if not error.retryable:
+                    raise
+                self.say(f"Waiting   {error.message}; trying again in {pause:.0f} s")
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, 15.0)
+
+    async def _run_roles(
+        self, stack: AsyncExitStack, membership: Membership, config: Config, stop: asyncio.Event
+    ) -> None:
+        facts = Facts(
+            name=membership.node.name,
+            version=version("zwerm"),
+            roles=sorted(membership.node.roles),
+            certificate=membership.certificate_raw,
+            started_ms=int(self.clock.now() * 1000),
+        )
+        facts.refused = lambda: sum(endpoint.refused() for endpoint in self.endpoints.values())
+        role_stop = asyncio.Event()
+        presence_stop = asyncio.Event()
+        jobs: list[Awaitable[None]] = []
+
+        if "enroller" in self.endpoints:
+            from .enroller import EnrollerService
+
+            service = EnrollerService(self.home, membership, self.endpoints["enroller"])
+            await membership.store.load_all(self.endpoints["enroller"].workspace.certs)
+            jobs.append(service.run(role_stop))
+        for name in _SESSION_ROLES:
+            if name not in self.endpoints:
+                continue
+            endpoint = self.endpoints[name]
+            if name == "coordinator":
+                await membership.store.load_all(endpoint.workspace.certs)
+                jobs.append(watch_presence(endpoint, lambda: _agents(membership), presence_stop))
+            role = self.roles[name] = self._make_role(name, endpoint, config.section(name))
+            jobs.append(role.run(role_stop))
+        agent = self.roles.get("agent")
+        if agent is not None:
+            _describe(facts, agent)
+        main = self.endpoints.get("agent") or next(iter(self.endpoints.values()))
+        jobs.append(announce_presence(main, facts, presence_stop, on_demand="agent" in self.endpoints))
+
+        tasks = [asyncio.ensure_future(self._watched(job, stop)) for job in jobs]  # noqa: TID251 - owned by `shut`, below
+
+        async def shut() -> None:
+            role_stop.set()
+            presence_stop.set()
+            _, late = await asyncio.wait(tasks, timeout=DRAIN_S)
+            for task in late:
+                log.warning("%s did not stop within %.0f s", task, DRAIN_S)
+                task.cancel()
+            await asyncio.wait(tasks)
+
+        stack.push_async_callback(shut)
+
+    async def _watched(self, job: Awaitable[None], stop: asyncio.Event) -> None:
+        try:
+            await job
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            log.exception("a part of the daemon failed")
+            self._fail(error, stop)
+
+    def _fail(self, error: BaseException, stop: asyncio.Event) -> None:
+        self.failure = self.failure or error
+        stop.set()
+
+    # --- told to other processes -----------------------------------------------------------------------------------------------
+
+    def _write_status(self, membership: Membership) -> None:
+        status = {
+            "schema": "zwerm.daemon/1",
+            "pid": os.getpid(),
+            "roles": sorted(self.endpoints),
+            "since": self.clock.now(),
+            "name": membership.node.name,
+        }
+        self.home.write("daemon.json", json.dumps(status).encode())
+
+    def _remove_status(self) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            self.home.file("daemon.json").unlink()
+
+
+def _describe(facts: Facts, agent: Any) -> None:
+    facts.cards = agent.cards
+    facts.slots = lambda: (agent.slots_used, agent.slots_total)
+    facts.load = agent.load
+
+
+def _agents(membership: Membership) -> list[str]:
+    return [
+        member.bus_key
+        for member in membership.store.directory
+        if "agent" in member.roles and member.node_id != membership.identity.node
+    ]
+
+
+def cards_of(role: Any) -> list[AgentCard]:
+    """The cards of an agent role."""
+    return list(role.cards())
+
+
+async def run_until_signalled(
+    daemon: Daemon, *, ready: Callable[[], Awaitable[None] | None] | None = None
+) -> None:
+    """Run the daemon until SIGINT or SIGTERM; a second signal stops it at once."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
+    assert task is not None
+
+    def on_signal() -> None:
+        if stop.is_set():
+            task.cancel()
+        stop.set()
+
+    for name in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(name, on_signal)
+    try:
+        await daemon.run(stop, ready=ready)
+    finally:
+        for name in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(name)

@@ -1,0 +1,476 @@
+"""A member's mouth and ears: signs on the way out, verifies on the way in, hands typed items to handlers.
+
+Rules. This is the only place where bus bytes become messages: every one passes `protocol.verify` first, and what is refused is counted by code, told to nobody
+outside, and reaches no handler. A handler that raises is counted and logged; the reader goes on. A message from an unknown sender waits (at most 64 of
+them, 2 s) while the sender's certificate is fetched once. Answers are tied to their request by the request's digest in the answer's context.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, Self, cast
+
+from pydantic import ValidationError
+
+from protocol import subjects
+from protocol.codec import pack, unpack
+from protocol.envelope import FLAG_JOURNAL, Header, Sealer, audience_hash, parse_header
+from protocol.errors import Rejected, ZwermError
+from protocol.ids import NO_RUN, run_bytes, run_text
+from protocol.messages import BATCH_MAX, Item, Reply, Type, body_adapter, type_of
+from protocol.records import RECORDS_PER_MESSAGE_MAX, Record
+from protocol.registry import BODY_BYTES_MAX, BODY_NODES_MAX, types_on
+from protocol.verify import Accepted, Directory, Member, Verifier
+
+from .bus import Bus, Msg, Subscription
+from .clock import Clock
+from .errors import MeshError
+from .roster import Roster
+from .workspace import Workspace
+
+__all__ = ["CallFailed", "CertificateSource", "Endpoint", "NoAnswer", "Received"]
+
+log = logging.getLogger("zwerm.endpoint")
+
+_HELD_MAX = 64
+_HELD_S = 2.0
+
+
+class CallFailed(MeshError):
+    """The service understood the request and said no; code, message and hint are its own."""
+
+    def __init__(self, code: str, message: str, hint: str = "") -> None:
+        super().__init__(code, message, hint)
+
+
+class NoAnswer(MeshError):
+    """Nobody answered in time; the request may have been carried out all the same."""
+
+    definite = False
+    retryable = True
+
+    def __init__(self, service: str, timeout_s: float) -> None:
+        who = {"runs": "coordinator", "enroll": "enroller"}.get(service, service)
+        super().__init__(
+            "E_NO_ANSWER",
+            f"no {who} answered within {timeout_s:.0f} s",
+            f"Is the device with the role {who} on? `zwerm nodes` on it shows; `zwerm up` starts it.",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One verified, decoded envelope."""
+
+    subject: str
+    route: subjects.Route
+    header: Header
+    items: list[Item]
+    member: Member
+    raw: bytes
+    reply: str | None
+
+    @property
+    def run(self) -> str:
+        """The run that this belongs to (26 characters)."""
+        return run_text(self.header.context)
+
+    @property
+    def node(self) -> str:
+        """The sender's node id, hex."""
+        return self.header.sender.hex()
+
+
+class CertificateSource(Protocol):
+    """Where an unknown sender's certificate comes from."""
+
+    async def fetch(self, serial: bytes) -> Member | None:
+        """Get, verify and remember the certificate of this serial; None when there is none that holds."""
+        ...
+
+    def node_of(self, bus_key: str) -> str | None:
+        """The node id, hex, of the member with this bus key."""
+        ...
+
+
+Handler = Callable[[Received], Awaitable[None] | None]
+
+
+class Endpoint:
+    """One role's connection to the swarm. Use as an async context manager: it owns the tasks that fetch certificates and answer calls."""
+
+    def __init__(
+        self,
+        *,
+        bus: Bus,
+        sealer: Sealer,
+        verifier: Verifier,
+        clock: Clock,
+        me: str,
+        node: str,
+        name: str,
+        home: Path,
+        workspace: Workspace,
+        certificates: CertificateSource,
+        directory: Directory,
+        roster: Roster | None = None,
+    ) -> None:
+        self.bus = bus
+        self.me = me
+        self.node = node
+        self.name = name
+        self.clock = clock
+        self.home = home
+        self.workspace = workspace
+        self.artifacts = workspace.artifacts
+        self.journal = workspace.journal
+        self.kv = workspace.board
+        self.roster = roster or Roster()
+        self.verifier = verifier
+        self.handler_errors: Counter[str] = Counter()
+        self._sealer = sealer
+        self._certificates = certificates
+        self._directory = directory
+        self._handlers: dict[tuple[str, str], list[Handler]] = {}
+        self._subscriptions: dict[tuple[str, str], Subscription] = {}
+        self._held: dict[bytes, list[tuple[Msg, list[Handler]]]] = {}
+        self._tasks: asyncio.TaskGroup | None = None
+        self._running: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        self._tasks = asyncio.TaskGroup()
+        await self._tasks.__aenter__()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        tasks, self._tasks = self._tasks, None
+        if tasks is not None:
+            for task in list(self._running):
+                task.cancel()
+            await tasks.__aexit__(None, None, None)
+
+    # --- out -------------------------------------------------------------------------------------------------------------------
+
+    async def send(
+        self,
+        subject: str,
+        items: Sequence[Item],
+        *,
+        run: str | None = None,
+        ttl_s: int = 30,
+        reply: str | None = None,
+    ) -> None:
+        """Sign items of one type and publish them, in as few envelopes as the limits allow.
+
+        Raises:
+            BusUnreachable: the connection is down and its buffer is full.
+        """
+        for raw in self._seal_all(subject, items, NO_RUN if run is None else run_bytes(run), ttl_s):
+            await self.bus.publish(subject, raw, reply=reply)
+
+    def _seal_all(self, subject: str, items: Sequence[Item], context: bytes, ttl_s: int) -> list[bytes]:
+        code = type_of(items[0])
+        audience = self._audience(subjects.route(subject))
+        adapter = body_adapter(code)
+        sealed: list[bytes] = []
+        pending = [list(items[start : start + BATCH_MAX]) for start in range(0, len(items), BATCH_MAX)]
+        pending.reverse()
+        now_ms = int(self.clock.now() * 1000)
+        while pending:
+            batch = pending.pop()
+            body = pack(adapter.dump_python(batch, by_alias=True, exclude_defaults=True))
+            if len(body) > BODY_BYTES_MAX[code]:
+                if len(batch) == 1:
+                    raise MeshError(
+                        "E_TOO_LARGE",
+                        f"one {code.name.lower()} message takes {len(body):,} bytes; {BODY_BYTES_MAX[code]:,} is the most",
+                        "Work on fewer files at a time.",
+                    )
+                half = len(batch) // 2
+                pending += [batch[half:], batch[:half]]
+                continue
+            sealed.append(
+                self._sealer.seal(code, audience, body, now_ms=now_ms, ttl_s=ttl_s, context=context)
+            )
+        return sealed
+
+    async def call(self, service: str, item: Item, *, timeout_s: float, run: str | None = None) -> Reply:
+        """Ask a service and wait for its answer.
+
+        Raises:
+            CallFailed: the service said no.
+            NoAnswer: nobody answered in time (it may have happened all the same).
+            BusUnreachable: no connection.
+        """
+        subject = subjects.request(service, self.me)
+        [raw] = self._seal_all(subject, [item], NO_RUN if run is None else run_bytes(run), int(timeout_s) + 1)
+        bound = hashlib.sha256(raw).digest()[:16]
+        try:
+            data = await self.bus.request(subject, raw, timeout_s=timeout_s)
+        except MeshError as error:
+            if error.code in ("E_TIMEOUT", "E_NO_RESPONDERS"):
+                raise NoAnswer(service, timeout_s) from None
+            raise
+        accepted = await self._verify_answer(data)
+        if accepted.header.context != bound:
+            raise CallFailed(
+                "E_REFUSED",
+                "the answer belongs to another question",
+                "Try again; if it lasts, run `zwerm doctor`.",
+            )
+        [reply] = self._decode(accepted)
+        assert isinstance(reply, Reply)
+        if not reply.ok:
+            raise CallFailed(reply.code, reply.message, reply.hint)
+        return reply
+
+    async def _verify_answer(self, data: bytes) -> Accepted:
+        audience = audience_hash(subjects.audience_node(self.node))
+        now_ms = int(self.clock.now() * 1000)
+        types = frozenset({int(Type.REPLY)})
+        try:
+            return self.verifier.verify(data, audience=audience, types=types, now_ms=now_ms)
+        except Rejected as error:
+            if error.code != "E_SENDER":
+                raise
+            header = parse_header(data)
+            if await self._certificates.fetch(header.serial) is None:
+                raise
+            return self.verifier.verify(data, audience=audience, types=types, now_ms=now_ms)
+
+    # --- in --------------------------------------------------------------------------------------------------------------------
+
+    async def listen(self, pattern: str, handler: Handler, *, queue: str = "") -> Subscription:
+        """Call `handler` for each verified envelope on `pattern`.
+
+        A plain function is called at once, in the reader; a coroutine function is awaited there too, so it must be quick. Several handlers of one pattern share one subscription, since an envelope
+        passes the replay window once.
+        """
+        key = (pattern, queue)
+        if key in self._handlers:
+            self._handlers[key].append(handler)
+            return self._subscriptions[key]
+        handlers = self._handlers[key] = [handler]
+
+        def on_message(msg: Msg) -> Awaitable[None] | None:
+            return self._receive(msg, handlers)
+
+        subscription = self._subscriptions[key] = await self.bus.subscribe(
+            pattern, cast("Any", on_message), queue=queue
+        )
+        return subscription
+
+    async def serve(self, service: str, handler: Callable[[Received], Awaitable[Reply]]) -> Subscription:
+        """Answer a service's requests, one task each. A named error becomes the answer; any other one becomes `E_INTERNAL`."""
+
+        def on_request(received: Received) -> None:
+            # The bus lets anybody name any inbox as the reply address: answer only into the requester's own.
+            if received.reply is None or not received.reply.startswith(f"_I.{received.route.me}."):
+                self.verifier.counts["E_REPLY"] += 1
+                return
+            self._spawn(self._answer(received, handler))
+
+        return await self.listen(subjects.requests_of(service), on_request, queue=service)
+
+    async def _answer(self, received: Received, handler: Callable[[Received], Awaitable[Reply]]) -> None:
+        try:
+            reply = await handler(received)
+        except ZwermError as error:
+            reply = Reply(
+                ok=False, code=error.code[:48], message=error.message[:2000], hint=error.hint[:2000]
+            )
+        except Exception:
+            log.exception("service handler failed")
+            self.handler_errors["service"] += 1
+            reply = Reply(
+                ok=False,
+                code="E_INTERNAL",
+                message="the service failed at this request",
+                hint="Its log has the reason: `zwerm doctor` on that device.",
+            )
+        assert received.reply is not None
+        adapter = body_adapter(Type.REPLY)
+        body = pack(adapter.dump_python([reply], by_alias=True, exclude_defaults=True))
+        if len(body) > BODY_BYTES_MAX[Type.REPLY]:
+            reply = Reply(
+                ok=False,
+                code="E_TOO_LARGE",
+                message=f"the answer would take {len(body):,} bytes",
+                hint="Ask for less.",
+            )
+            body = pack(adapter.dump_python([reply], by_alias=True, exclude_defaults=True))
+        raw = self._sealer.seal(
+            Type.REPLY,
+            subjects.audience_node(received.node),
+            body,
+            now_ms=int(self.clock.now() * 1000),
+            ttl_s=30,
+            context=hashlib.sha256(received.raw).digest()[:16],
+        )
+        await self.bus.publish(received.reply, raw)
+
+    def _receive(self, msg: Msg, handlers: list[Handler]) -> Awaitable[None] | None:
+        try:
+            route = subjects.route(msg.subject)
+            received = self._open(msg, route)
+        except Rejected as error:
+            if error.code == "E_SENDER" and self._hold(msg, handlers):
+                return None
+            log.debug("refused %s on %s", error.code, msg.subject)
+            return None
+        return self._hand_over(received, handlers)
+
+    def _open(self, msg: Msg, route: subjects.Route) -> Received:
+        text = self._audience(route)
+        accepted = self.verifier.verify(
+            msg.data,
+            audience=audience_hash(text),
+            types=types_on(route.kind),
+            now_ms=int(self.clock.now() * 1000),
+            bus_key=route.me or None,
+        )
+        items = self._decode(accepted)
+        return Received(
+            msg.subject, route, accepted.header, items, accepted.member, msg.data, msg.reply or None
+        )
+
+    def _decode(self, accepted: Accepted) -> list[Item]:
+        code = accepted.header.type
+        try:
+            return cast(
+                "list[Item]",
+                body_adapter(code).validate_python(unpack(accepted.body, max_nodes=BODY_NODES_MAX[code])),
+            )
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            raise self.verifier.refuse_accepted(
+                accepted, "E_SCHEMA", f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+            ) from None
+        except Rejected as error:
+            raise self.verifier.refuse_accepted(accepted, error.code, error.message) from None
+
+    def _hand_over(self, received: Received, handlers: list[Handler]) -> Awaitable[None] | None:
+        outcomes: list[Awaitable[None]] = []
+        for handler in handlers:
+            try:
+                outcome = handler(received)
+            except Exception:
+                log.exception("handler of %s failed", received.subject)
+                self.handler_errors[received.route.kind] += 1
+                continue
+            if outcome is not None:
+                outcomes.append(outcome)
+        return self._guard(outcomes, received) if outcomes else None
+
+    async def _guard(self, outcomes: list[Awaitable[None]], received: Received) -> None:
+        for outcome in outcomes:
+            try:
+                await outcome
+            except Exception:
+                log.exception("handler of %s failed", received.subject)
+                self.handler_errors[received.route.kind] += 1
+
+    # --- unknown senders -------------------------------------------------------------------------------------------------------
+
+    def _hold(self, msg: Msg, handlers: list[Handler]) -> bool:
+        """Keep a message while its sender's certificate is fetched; False when there is no room or no point."""
+        if self._tasks is None:
+            return False
+        header = parse_header(msg.data)
+        known = self._directory.get(header.sender)
+        if known is not None and known.bus_key != (subjects.route(msg.subject).me or known.bus_key):
+            return False
+        held = self._held.get(header.serial)
+        if held is not None:
+            if sum(map(len, self._held.values())) >= _HELD_MAX:
+                return False
+            held.append((msg, handlers))
+            return True
+        if len(self._held) >= _HELD_MAX:
+            return False
+        self._held[header.serial] = [(msg, handlers)]
+        self._spawn(self._fetch_sender(header.serial))
+        return True
+
+    async def _fetch_sender(self, serial: bytes) -> None:
+        member: Member | None = None
+        try:
+            async with asyncio.timeout(_HELD_S):
+                member = await self._certificates.fetch(serial)
+        except (TimeoutError, ZwermError) as error:
+            log.warning("certificate %s not fetched: %s", serial.hex(), error)
+        held = self._held.pop(serial, [])
+        if member is None:
+            return
+        for msg, handlers in held:
+            try:
+                received = self._open(msg, subjects.route(msg.subject))
+            except Rejected as error:
+                log.debug("refused %s on %s", error.code, msg.subject)
+                continue
+            outcome = self._hand_over(received, handlers)
+            if outcome is not None:
+                await outcome
+
+    def _spawn(self, coroutine: Any) -> None:
+        if self._tasks is None:
+            coroutine.close()
+            return
+        task = self._tasks.create_task(self._contained(coroutine))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    async def _contained(self, coroutine: Awaitable[None]) -> None:
+        try:
+            await coroutine
+        except Exception:
+            log.exception("endpoint task failed")
+            self.handler_errors["task"] += 1
+
+    # --- stored ----------------------------------------------------------------------------------------------------------------
+
+    def seal_record(self, run: str, records: Sequence[Record]) -> bytes:
+        """One journal message: up to 256 records of one run, signed, flagged as stored."""
+        assert 0 < len(records) <= RECORDS_PER_MESSAGE_MAX
+        body = pack(body_adapter(Type.JOURNAL).dump_python(list(records), by_alias=True))
+        return self._sealer.seal(
+            Type.JOURNAL,
+            subjects.audience_journal(run),
+            body,
+            now_ms=int(self.clock.now() * 1000),
+            ttl_s=0,
+            context=run_bytes(run),
+            flags=FLAG_JOURNAL,
+        )
+
+    def open_record(self, run: str, data: bytes, at_ms: int) -> tuple[Header, list[Record]]:
+        """A journal message back: verified as of the time at which it was stored.
+
+        Raises:
+            Rejected: it is not what a coordinator of this swarm wrote for this run.
+        """
+        accepted = self.verifier.verify_stored(
+            data,
+            audience=audience_hash(subjects.audience_journal(run)),
+            types=frozenset({int(Type.JOURNAL)}),
+            at_ms=at_ms,
+        )
+        return accepted.header, cast("list[Record]", self._decode(accepted))
+
+    def refused(self) -> int:
+        """How many envelopes were refused so far."""
+        return sum(self.verifier.counts.values())
+
+    def _audience(self, route: subjects.Route) -> str:
+        if route.kind not in ("to", "inbox"):
+            return subjects.audience(route)
+        node = self.node if route.to == self.me else self._certificates.node_of(route.to)
+        if node is None:
+            raise Rejected("E_SENDER", f"no member is known by the bus key {route.to}")
+        return subjects.audience(route, node)

@@ -1,0 +1,117 @@
+"""Which type may be said by whom, where, and how large (SPEC MSG-2, MSG-3, SUB-2).
+
+The verification door takes these tables as arguments; they are data, so that the specification's table and the code can be compared by a test.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from .messages import Type
+from .verify import TypeRule
+
+__all__ = ["BODY_BYTES_MAX", "BODY_NODES_MAX", "RULES", "TYPES_ON", "types_on"]
+
+_CONTROL = 64 * 1024
+"""Bodies that anybody may send: a hostile 64 KiB of msgpack expands to 5.5 MiB at the worst."""
+_LARGE = 512 * 1024
+"""Bodies that name many files, or hold many records. Half of the bus's largest message."""
+
+BODY_BYTES_MAX: Final[dict[int, int]] = {
+    kind: _LARGE
+    if kind in (Type.AWARD, Type.SUBMIT_RUN, Type.REPLY, Type.JOURNAL, Type.REVOCATION)
+    else _CONTROL
+    for kind in Type
+}
+
+BODY_NODES_MAX: Final[dict[int, int]] = {
+    kind: 60_000 if BODY_BYTES_MAX[kind] == _LARGE else 10_000 for kind in Type
+}
+"""Decoded values in one body: a file reference is about 14 of them, so 60,000 is some 4,000 files."""
+
+_ANY = frozenset({"agent", "coordinator", "client", "bus", "enroller", "admin", "observer"})
+_AGENT = frozenset({"agent"})
+_COORDINATOR = frozenset({"coordinator"})
+_ENROLLER = frozenset({"enroller"})
+_ASKER = frozenset({"client", "coordinator", "admin", "observer"})
+_ADMIN = frozenset({"admin"})
+
+_SENDERS: Final[dict[Type, frozenset[str]]] = {
+    Type.ANNOUNCE: _COORDINATOR,
+    Type.WITHDRAW: _COORDINATOR,
+    Type.AWARD: _COORDINATOR,
+    Type.REJECT: _COORDINATOR,
+    Type.CANCEL: _COORDINATOR,
+    Type.RESULT_ACK: _COORDINATOR,
+    Type.BID: _AGENT,
+    Type.DECLINE: _AGENT,
+    Type.OFFER: _AGENT,
+    Type.CONFIRM: _AGENT,
+    Type.REFUSE: _AGENT,
+    Type.STARTED: _AGENT,
+    Type.PROGRESS: _AGENT,
+    Type.RESULT: _AGENT,
+    Type.FAILED: _AGENT,
+    Type.CANCELLED: _AGENT,
+    Type.HELLO: _ANY,
+    Type.HEARTBEAT: _ANY,
+    Type.GOODBYE: _ANY,
+    Type.WHO: _COORDINATOR,
+    Type.SUBMIT_RUN: _ASKER,
+    Type.CANCEL_RUN: _ASKER,
+    Type.LIST_RUNS: _ASKER,
+    Type.SHOW_RUN: _ASKER,
+    Type.LIST_NODES: _ANY,
+    Type.CREATE_INVITE: _ADMIN,
+    Type.LIST_INVITES: _ADMIN,
+    Type.REVOKE_INVITE: _ADMIN,
+    Type.LEAVE: _ANY,
+    Type.REVOKE_NODE: _ADMIN,
+    Type.RENEW: _ANY,
+    Type.PING: _ANY,
+    Type.REPLY: _COORDINATOR | _ENROLLER,
+    Type.EVENT: _COORDINATOR,
+    Type.REVOCATION: _ENROLLER,
+    Type.CHARTER: _ENROLLER,
+    Type.HALT: _ADMIN,
+    Type.JOURNAL: _COORDINATOR,
+}
+
+RULES: Final[dict[int, TypeRule]] = {
+    int(kind): TypeRule(
+        code=int(kind), name=kind.name.lower(), max_body_bytes=BODY_BYTES_MAX[kind], roles=roles
+    )
+    for kind, roles in _SENDERS.items()
+}
+"""Every type: its name, its largest body, and the roles that may send it (`E_ROLE` otherwise)."""
+
+
+def _codes(*kinds: Type) -> frozenset[int]:
+    return frozenset(int(kind) for kind in kinds)
+
+
+TYPES_ON: Final[dict[str, frozenset[int]]] = {
+    "announce": _codes(Type.ANNOUNCE, Type.WITHDRAW),
+    "to": _codes(
+        Type.ANNOUNCE, Type.WITHDRAW, Type.AWARD, Type.REJECT, Type.CANCEL, Type.RESULT_ACK, Type.WHO
+    ),
+    "bid": _codes(Type.BID, Type.DECLINE),
+    "work": _codes(
+        Type.CONFIRM, Type.REFUSE, Type.STARTED, Type.PROGRESS, Type.RESULT, Type.FAILED, Type.CANCELLED
+    ),
+    "offer": _codes(Type.OFFER),
+    "heartbeat": _codes(Type.HELLO, Type.HEARTBEAT, Type.GOODBYE),
+    "request": frozenset(int(kind) for kind in Type if 0x0300 < kind < 0x0380),
+    "inbox": _codes(Type.REPLY),
+    "events": _codes(Type.EVENT),
+    "control": _codes(Type.REVOCATION, Type.CHARTER, Type.HALT),
+    "journal": _codes(Type.JOURNAL),
+}
+"""Kind of subject (`protocol.subjects.Route.kind`) -> the types that may come on it (`E_TYPE` otherwise)."""
+
+_NONE: Final[frozenset[int]] = frozenset()
+
+
+def types_on(kind: str) -> frozenset[int]:
+    """The types that are allowed on a kind of subject."""
+    return TYPES_ON.get(kind, _NONE)
