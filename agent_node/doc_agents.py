@@ -6,7 +6,6 @@ tolerant step has to go without reaches it as the parameter `skipped`, a list of
 
 from __future__ import annotations
 
-import importlib
 from typing import Any, Final
 
 from .capability import Job, Output
@@ -39,7 +38,7 @@ def run(job: Job) -> list[Output]:
     from .documents import CAPABILITIES
     from .documents.files import InputFile
 
-    function = _load(CAPABILITIES[job.capability].function)
+    function = CAPABILITIES[job.capability].load()
     params: dict[str, Any] = dict(job.params)
     if job.missing:
         skipped = list(params.get("skipped", []))
@@ -47,8 +46,3 @@ def run(job: Job) -> list[Output]:
         params["skipped"] = skipped
     inputs = [InputFile(given.name, given.path, given.media_type) for given in job.inputs]
     return [Output(made.name, made.data, made.media_type) for made in function(params, inputs, job.progress)]
-
-
-def _load(where: str) -> Any:
-    module, _, name = where.replace(":", ".").rpartition(".")
-    return getattr(importlib.import_module(module), name)

@@ -29,6 +29,10 @@ __all__ = ["Executor", "Store"]
 
 log = logging.getLogger("zwerm.agent.executor")
 
+_RESULT_BYTES: Final = 60_000
+"""What the files of one result may take in its message (SPEC MSG-3: 64 KiB)."""
+_FILE_BYTES: Final = 160
+"""Of which one file takes so many beside its name and type."""
 _AT_ONCE: Final = 256 * 1024
 _SUFFIX: Final = re.compile(r"\.[A-Za-z0-9]{1,8}\Z")
 
@@ -126,6 +130,7 @@ class Executor:
                 outcome = await adapter.run(job, emit)
                 outputs = [await self._keep(made) for made in outcome.outputs]
                 wall_ms = round((self._clock.monotonic() - began) * 1000)
+                _check_sayable(outputs)
                 event = WorkDone(key, tuple(outputs), wall_ms, round(outcome.cpu_s * 1000))
             except WorkError as error:
                 event = WorkFailed(key, error.code, error.message, error.again)
@@ -177,3 +182,14 @@ class Executor:
     async def _off_loop(self, size: int, function: Callable[..., Any], *args: object) -> Any:
         """Call a function that copies `size` bytes: at once when it is little, in a thread when the bus would wait for it."""
         return function(*args) if size < _AT_ONCE else await asyncio.to_thread(function, *args)
+
+
+def _check_sayable(outputs: list[NamedRef]) -> None:
+    """A result that no message can carry would never arrive: it is a failure, and is said as one."""
+    size = sum(_FILE_BYTES + len(named.name.encode()) + len(named.media_type) for named in outputs)
+    if size > _RESULT_BYTES:
+        raise WorkError(
+            "E_OUTPUT",
+            f"{len(outputs)} output files with such long names do not fit into one message",
+            again=False,
+        )

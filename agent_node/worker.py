@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import importlib
 import importlib.util
 import inspect
@@ -215,6 +216,12 @@ def _explained(error: BaseException) -> dict[str, Any]:
         }
     if isinstance(error, _JOB_ERRORS):
         return {"code": "E_MEMORY", "message": f"{type(error).__name__}: {error}", "again": True}
+    if isinstance(error, OSError) and error.errno == errno.EFBIG:
+        return {
+            "code": "E_OUTPUT_LIMIT",
+            "message": "a file of the job is larger than allowed",
+            "again": False,
+        }
     if isinstance(error, SystemExit):
         return {"code": "E_WORK", "message": f"the function called exit({error.code})", "again": True}
     where = error.__traceback__
