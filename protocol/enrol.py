@@ -56,6 +56,7 @@ __all__ = [
     "open_reply",
     "open_request",
     "read_enrol_head",
+    "transcript_of",
 ]
 
 _MAGIC: Final = b"\xc1\x45"
@@ -160,8 +161,9 @@ class OpenedReply(NamedTuple):
     charter: Charter | None
 
 
-def _transcript(charter: Charter, body: bytes) -> bytes:
-    return hashlib.sha256(b"swarm-enrol-v1\0" + charter.swarm_id + charter.hash + body).digest()
+def transcript_of(swarm_id: bytes, head_hash: bytes, body: bytes) -> bytes:
+    """Hash what a request's three signatures cover, behind a byte FF (ENR-3)."""
+    return hashlib.sha256(b"swarm-enrol-v1\0" + swarm_id + head_hash + body).digest()
 
 
 def _request_info(charter: Charter, invite_id: bytes) -> bytes:
@@ -235,7 +237,7 @@ def build_request(
         }
     )
     decode_model(EnrolRequest, body)
-    transcript = _transcript(charter, body)
+    transcript = transcript_of(charter.swarm_id, charter.hash, body)
     signed = b"\xff" + transcript
     plain = body + sig.sign(signed) + bus.sign(signed) + proof_key(invite).sign(signed)
     head = _HEAD.pack(_MAGIC, _VERSION, _REQUEST, invite.invite_id, issuer.id)
@@ -271,7 +273,7 @@ def open_request(raw: bytes, charter: Charter, box: BoxKey, proof_pub: bytes) ->
     check_box_key(request.box_pub)
     if len({request.sig_pub, request.box_pub, request.bus_pub}) != 3:
         raise Rejected("E_KEY", "the three keys of a node must be different ones")
-    transcript = _transcript(charter, body)
+    transcript = transcript_of(charter.swarm_id, charter.hash, body)
     signed = b"\xff" + transcript
     for place, public in enumerate((request.sig_pub, request.bus_pub, proof_pub)):
         if not verify(public, signatures[place * SIGNATURE_BYTES : (place + 1) * SIGNATURE_BYTES], signed):

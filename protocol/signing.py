@@ -203,13 +203,13 @@ BACKEND: Final = next(iter(BACKENDS))
 """The library in use."""
 
 
-def prepare(public: bytes, backend: str = BACKEND) -> PublicKey:
-    """Check a public key and make it ready for verifying.
+def prepare(public: bytes, backend: str | None = None) -> PublicKey:
+    """Check a public key and make it ready for verifying, by `BACKEND` or by another of `BACKENDS`.
 
     Raises:
         Rejected: E_KEY, see `check_public_key`.
     """
-    return BACKENDS[backend](public)
+    return BACKENDS[backend or BACKEND](public)
 
 
 def verify(public: PublicKey | bytes, signature: bytes, data: bytes) -> bool:

@@ -1,0 +1,42 @@
+"""`python -m tests.vectors.generate`: write the vectors that are missing. It never changes one that is there: what was published is a promise.
+
+Every case has a file `protocol/vectors/<kind>/<id>.json` of its own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from . import cases_trust, cases_wire
+from .build import Case
+
+VECTORS = Path(__file__).parents[2] / "protocol" / "vectors"
+
+
+def cases() -> Iterator[Case]:
+    """Every case, in a fixed order."""
+    yield from cases_wire.all_cases()
+    yield from cases_trust.all_cases()
+
+
+def text_of(case: Case) -> str:
+    """The file's content."""
+    return json.dumps(case.as_json(), indent=1, ensure_ascii=True) + "\n"
+
+
+def write(root: Path) -> list[Path]:
+    """Add the missing files below `root`; returns them."""
+    added = []
+    for case in cases():
+        path = root / case.kind / f"{case.id}.json"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text_of(case))
+            added.append(path)
+    return added
+
+
+if __name__ == "__main__":
+    print(f"{len(write(VECTORS))} vectors added, {sum(1 for _ in cases())} in all")
