@@ -1,0 +1,51 @@
+"""The vectors are run by a program that shares no line and no library with the project: plain Node."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from .generate import VECTORS
+
+CHECKER = Path(__file__).with_name("check.mjs")
+KINDS = sorted(path.name for path in VECTORS.iterdir() if path.is_dir())
+
+
+def check(root: Path) -> subprocess.CompletedProcess[str]:
+    node = shutil.which("node")
+    assert node is not None, "this test needs Node.js 20 or later: `apt install nodejs`"
+    return subprocess.run([node, CHECKER, root], capture_output=True, text=True, timeout=50, check=False)
+
+
+def test_a_second_implementation_agrees_with_every_vector() -> None:
+    done = check(VECTORS)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"{len(list(VECTORS.glob('*/*.json')))} vectors, 0 wrong\n"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_planted_wrong_vector_is_found(kind: str, tmp_path: Path) -> None:
+    source = sorted((VECTORS / kind).glob("*.json"))[0]
+    vector = json.loads(source.read_text())
+    key = next(iter(vector["expect"]))
+    vector["expect"][key] = {"code": "E_RATE", "holds": not vector["expect"].get("holds"), "value": "00"}[key]
+    (tmp_path / "planted.json").write_text(json.dumps(vector))
+    done = check(tmp_path)
+    assert done.returncode == 1, done.stdout
+    assert vector["id"] in done.stdout
+
+
+def test_no_vectors_at_all_is_a_failure(tmp_path: Path) -> None:
+    assert check(tmp_path).returncode == 1
+
+
+def test_the_checker_imports_nothing_but_node() -> None:
+    imports = re.findall(r'^import .* from "(.*)";$', CHECKER.read_text(), re.MULTILINE)
+    assert imports
+    assert all(name.startswith("node:") for name in imports)
+    assert "require(" not in CHECKER.read_text()
