@@ -12,7 +12,7 @@ import functools
 import os
 import sys
 from collections.abc import Callable, Coroutine, Sequence
-from importlib.metadata import entry_points, version
+from importlib.metadata import entry_points
 from typing import Any, TypeVar
 
 import click
@@ -20,6 +20,7 @@ import click
 from protocol.errors import ZwermError
 
 from .output import Exit, Out, exit_code_of
+from .version import VERSION
 
 __all__ = ["GROUPS", "Cli", "Session", "command", "main", "run_async"]
 
@@ -256,7 +257,7 @@ class Cli(click.Group):
 
 def _version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
     if value and not ctx.resilient_parsing:
-        click.echo(f"zwerm {version('zwerm')}")
+        click.echo(f"zwerm {VERSION}")
         ctx.exit()
 
 
@@ -279,9 +280,6 @@ def _root(home: str | None) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code. Installed as `zwerm`."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if arguments == ["--version"]:  # answered before anything is loaded
-        print(f"zwerm {version('zwerm')}")  # noqa: T201
-        return Exit.OK
     cli = Cli()
     as_json = "--json" in arguments
     out = Out.for_terminal(as_json=as_json, quiet=False, no_color="--no-color" in arguments)

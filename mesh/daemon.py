@@ -14,7 +14,7 @@ import os
 import signal
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from importlib.metadata import entry_points, version
+from importlib.metadata import entry_points
 from typing import Any, Protocol
 
 from protocol.messages import AgentCard
@@ -27,6 +27,7 @@ from .home import Home
 from .membership import Membership
 from .presence import Facts, announce_presence, watch_presence
 from .tasks import background
+from .version import VERSION
 
 __all__ = ["DRAIN_S", "Daemon", "Role", "RoleMissing", "load_role"]
 
@@ -178,7 +179,7 @@ class Daemon:
     ) -> None:
         facts = Facts(
             name=membership.node.name,
-            version=version("zwerm"),
+            version=VERSION,
             roles=sorted(membership.node.roles),
             certificate=membership.certificate_raw,
             started_ms=int(self.clock.now() * 1000),

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import shutil
 import sys
-from importlib.metadata import packages_distributions, version
+from importlib.metadata import packages_distributions
 from typing import Literal, NamedTuple
 
 from .errors import MeshError
 from .home import Home
+from .version import VERSION
 
 __all__ = ["OUR_PACKAGES", "Finding", "examine", "foreign_owners"]
 
@@ -40,7 +41,7 @@ def foreign_owners() -> dict[str, list[str]]:
 
 def examine(home: Home) -> list[Finding]:
     """Look at everything that can be looked at from here. Never raises for what it finds."""
-    findings = [Finding("ok", "", f"zwerm {version('zwerm')} on Python {sys.version.split()[0]}")]
+    findings = [Finding("ok", "", f"zwerm {VERSION} on Python {sys.version.split()[0]}")]
     for name, foreign in foreign_owners().items():
         findings.append(
             Finding(
