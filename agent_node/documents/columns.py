@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from .amounts import number_in_cell, writes_comma_decimals
+from .amounts import writes_comma_decimals
 from .money import CODES, SIGNS, WORDS
+from .numbers import number_in_cell
 from .text import Unit
 
 __all__ = ["column_amounts", "rows_by_table"]

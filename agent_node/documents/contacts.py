@@ -24,6 +24,9 @@ _HOST = re.compile(
     r"(?:[^\s/@]{1,200}@)?(\[[0-9a-fA-F:.]{2,45}\]|[\w-]{1,63}(?:\.[\w-]{1,63}){0,10}\.?)(?::\d{1,5})?(?=[/?#]|\Z)",
     re.UNICODE,
 )
+_WRAPPED = re.compile(r"[ ]?\n((?=\S{0,300}[./])[\w~%-][^\s<>\"`^{}|\\]{0,299})(?=\n|\Z)(?<![.,;:!?])")
+"""The rest of a link that a narrow column broke behind "-" or "/": a line of one word with a point or a slash in it."""
+
 _TRAILING = ".,;:!?'\"*_~…’"
 _PAIRS = {")": "(", "]": "["}
 
@@ -48,9 +51,13 @@ def find_links(text: str) -> list[Found]:
     found = []
     for match in _URL.finditer(text):
         raw = _trim(match[0])
+        end = match.start() + len(raw)
+        rest = _WRAPPED.match(text, match.end()) if match[0][-1] in "-/" else None
+        if rest is not None:
+            raw, end = match[0] + rest[1], rest.end(1)
         value = link_value(raw)
         if value:
-            found.append(Found(match.start(), match.start() + len(raw), "link", value))
+            found.append(Found(match.start(), end, "link", value))
     return found
 
 

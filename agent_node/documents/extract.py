@@ -1,7 +1,7 @@
 """The capability `text.extract`: dates, amounts of money, e-mail addresses and links of a document, each with its place.
 
 One row a value and place: the same value twice on one line is told once. Every amount carries the date that stands nearest to it in the
-same line, row or paragraph, so that a table by month can be made later. Counterpart: `tables` and `report` read the rows.
+same row or sentence, so that a table by month can be made later. Counterpart: `tables` and `report` read the rows.
 """
 
 from __future__ import annotations
@@ -32,9 +32,10 @@ CONTEXT_CHARS = 60
 """Text on either side of a find that is shown with it, in characters."""
 
 _NEAR = 200
-"""An amount belongs to the nearest date of its paragraph if at most so many characters lie between them."""
+"""An amount belongs to the nearest date of its sentence if at most so many characters lie between them."""
 
 _MONTH = re.compile(r"\d{4}-\d{2}")
+_SENTENCE_END = re.compile(r"[.!?]\s+[A-Z]|;\s*\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,9 +168,9 @@ def _context(text: Text, item: Found) -> str:
 
 
 class _Nearest:
-    """Finds the date that an amount goes with: of the same unit first, else of the same block, at most `_NEAR` characters away.
+    """Finds the date that an amount goes with: the first of its table row, else the nearest of its sentence.
 
-    Units and blocks are contiguous, so only the last date before the amount and the first one behind it can be that date.
+    Text is in order, so only the last date before the amount and the first one behind it can be the nearest.
     """
 
     def __init__(self, text: Text, dates: Sequence[Found]) -> None:
@@ -183,14 +184,18 @@ class _Nearest:
         """The date's value, or ""."""
         unit = self._text.unit_at(amount.start)
         index = bisect_left(self._starts, amount.start)
+        if unit.cells:
+            # The first date of a row is when it happened; later ones say when it was paid, shipped or closed.
+            first = bisect_left(self._starts, self._text.starts[self._text.index_at(amount.start)])
+            date = self._dates[first] if first < len(self._dates) else None
+            return date.value if date is not None and self._text.unit_at(date.start) is unit else ""
         candidates = []
         for date in self._dates[max(0, index - 1) : index + 1]:
-            where = self._text.unit_at(date.start)
-            gap = date.start - amount.end if date.start >= amount.end else amount.start - date.end
-            if where is unit and (gap <= _NEAR or unit.cells):
-                candidates.append((0, gap, date.value))
-            elif where.block == unit.block and gap <= _NEAR:
-                candidates.append((1, gap, date.value))
+            low, high = sorted((amount, date), key=lambda item: item.start)
+            gap = high.start - low.end
+            between = self._text.whole[low.end : high.start] if gap <= _NEAR else "\n\n"
+            if "\n\n" not in between and not _SENTENCE_END.search(between):
+                candidates.append((gap, date.start, date.value))
         return min(candidates)[2] if candidates else ""
 
 

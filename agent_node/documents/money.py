@@ -1,12 +1,14 @@
 """Currencies as documents write them: signs, ISO 4217 codes, words, and multipliers. Facts for `amounts`."""
 
+# ruff: noqa: RUF001 - currencies are written in many alphabets
+
 from __future__ import annotations
 
-__all__ = ["CODES", "MULTIPLIERS", "PREFIXED_DOLLARS", "SIGNS", "WORDS"]
+__all__ = ["ADJECTIVES", "CODES", "MULTIPLIERS", "PREFIXED_DOLLARS", "SIGNS", "WORDS"]
 
 SIGNS: dict[str, str] = {
     "$": "USD", "€": "EUR", "£": "GBP", "¥": "JPY", "￥": "JPY", "₹": "INR", "₩": "KRW", "₽": "RUB", "₺": "TRY", "₪": "ILS", "₫": "VND",
-    "฿": "THB", "₴": "UAH", "₦": "NGN", "₱": "PHP", "₿": "BTC",
+    "฿": "THB", "₴": "UAH", "₦": "NGN", "₱": "PHP", "₿": "BTC", "Kč": "CZK", "zł": "PLN", "Rp": "IDR", "Rs": "INR", "руб": "RUB",
 }  # fmt: skip
 """Sign to code. A bare "$" is taken for the US dollar unless letters before it say otherwise."""
 
@@ -23,10 +25,16 @@ MYR NGN NOK NZD PLN RMB RON RUB SAR SEK SGD THB TWD UAH USD VND ZAR
 CODES = frozenset(_CODE_LIST.split())
 """Codes that hardly mean anything else (unlike ALL, TOP, TRY, PHP, COP); RMB is given as CNY."""
 
+ADJECTIVES: dict[str, str] = {
+    "US": "USD", "U.S.": "USD", "American": "USD", "Canadian": "CAD", "Australian": "AUD", "New Zealand": "NZD", "Hong Kong": "HKD",
+    "Singapore": "SGD", "Swiss": "CHF", "Indian": "INR",
+}  # fmt: skip
+"""What stands before "dollars", "francs" or "rupees" and says whose they are."""
+
 WORDS: dict[str, str] = {
     "dollar": "USD", "dollars": "USD", "euro": "EUR", "euros": "EUR", "yen": "JPY", "rupee": "INR", "rupees": "INR", "yuan": "CNY",
     "renminbi": "CNY", "kronor": "SEK", "franken": "CHF", "zloty": "PLN", "złoty": "PLN", "rubles": "RUB", "roubles": "RUB",
-    "forint": "HUF", "shekels": "ILS", "reais": "BRL", "sterling": "GBP", "pounds": "GBP", "dólares": "USD", "dólar": "USD",
+    "forint": "HUF", "shekels": "ILS", "reais": "BRL", "sterling": "GBP", "pounds": "GBP", "dólares": "USD", "dólar": "USD", "francs": "CHF",
 }  # fmt: skip
 """Words behind a number. "pounds" counts only with "sterling" or a multiplier: alone it is a weight."""
 

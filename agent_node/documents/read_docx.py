@@ -230,7 +230,9 @@ class _Story:
             identity = next(
                 (value for key, value in attributes.items() if key.endswith("relationships id")), ""
             )
-            self._link(self.links.get(identity, ""))
+            target = self.links.get(identity, "")
+            anchor = next((value for key, value in attributes.items() if key.endswith(" anchor")), "")
+            self._link(f"{target}#{anchor}" if target and anchor and "#" not in target else target)
         elif kind == "instrText":
             self._field = []
         elif kind == "fldSimple":

@@ -32,6 +32,7 @@ MAX_PAGE_OPERATIONS_BYTES = 16 * 1024 * 1024
 """Largest drawing program of a page, in bytes after unpacking: pypdf interprets about 1 MB a second."""
 
 _SPACES = re.compile(r"[ \t\u00a0]+")
+_LINKS = ("http://", "https://", "ftp://", "mailto:")
 _MAX_LINKS_A_PAGE = 500
 
 
@@ -138,7 +139,8 @@ def _page_links(page: PageObject) -> tuple[str, ...]:
             text = clean_text(
                 target.decode("utf-8", "replace") if isinstance(target, bytes) else str(target)
             ).strip()
-            if text.lower().startswith(("http://", "https://", "ftp://", "mailto:")) and text not in found:
+            # A URI is 7-bit ASCII (ISO 32000-1, 12.6.4.7); anything else in it was damaged on the way.
+            if text.isascii() and text.lower().startswith(_LINKS) and text not in found:
                 found.append(text)
     return tuple(found)
 

@@ -108,8 +108,8 @@ def report(
     lines += [_opening(ordered, rows, skipped), ""]
     lines += _overview(ordered)
     lines += _month_table(months)
-    lines += _month_details(rows)
     lines += _summaries(ordered)
+    lines += _month_details(rows)
     lines += _contacts(rows)
     lines += _skipped(skipped)
     return "\n".join(lines).rstrip("\n") + "\n"
@@ -206,7 +206,7 @@ def _month_table(months: Sequence[Mapping[str, Any]]) -> list[str]:
         "",
         *table(("Month", "Dates", "Amounts", "Sum of amounts", "Documents"), rows, right=(1, 2, 3)),
         "",
-        "An amount stands in the month of the date nearest to it in the same line, row or paragraph.",
+        "An amount stands in the month of the first date of its table row, or of the date nearest to it in its sentence.",
         "",
     ]
 
@@ -220,7 +220,7 @@ def _month_details(rows: Sequence[tuple[str, Mapping[str, Any]]]) -> list[str]:
     for name, row in rows:
         if row["kind"] in {"date", "amount"}:
             months.setdefault(tables.month_of(row), []).append((name, row))
-    lines: list[str] = []
+    lines: list[str] = ["## Every date and amount", ""] if months else []
     for month, found in sorted(months.items(), key=lambda item: (item[0] == "", item[0])):
         lines += [f"### {_month_name(month)}", ""]
         # A month reads by day; amounts follow the date that they go with. Sorting keeps the order of places.

@@ -1,0 +1,1 @@
+"""The labelled set of real documents; see SOURCES.md."""
