@@ -36,6 +36,7 @@ class Content:
         self._file = file
         self._data = data
         self._chunk_digests: list[bytes] = []
+        self._reading = asyncio.Lock()
         self.sha256 = b""
         """The digest of all of it."""
         self.size = 0
@@ -67,7 +68,11 @@ class Content:
         Raises:
             DigestMismatch: the content is no longer what it was when the digest was made.
         """
-        chunk = self._read(number) if self._file is None else await asyncio.to_thread(self._read, number)
+        if self._file is None:
+            chunk = self._read(number)
+        else:
+            async with self._reading:  # one file, one position
+                chunk = await asyncio.to_thread(self._read, number)
         if hashlib.sha256(chunk).digest() != self._chunk_digests[number]:
             raise DigestMismatch("the file was changed while it was being stored")
         return chunk

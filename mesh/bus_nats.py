@@ -97,6 +97,7 @@ class NatsBus:
         self._state = BusState.RECONNECTING
         self._wake = asyncio.Event()
         self._running = False
+        self._flushing: set[asyncio.Timeout] = set()
         self._end = asyncio.Event()
         self._held: deque[tuple[str, bytes, str]] = deque()
         self._held_bytes = 0
@@ -210,14 +211,22 @@ class NatsBus:
 
     async def flush(self, timeout_s: float = 5.0) -> None:
         """See `bus.Bus.flush`."""
-        if not self.connected:
+        client = self._client
+        if client is None or not self._alive():
             raise self._down()
-        assert self._client is not None
+        scope = asyncio.timeout(timeout_s)
+        self._flushing.add(scope)
         try:
-            async with asyncio.timeout(timeout_s):
-                await self._client.flush(timeout_s + 1)  # type: ignore[arg-type]  # seconds; a float works
+            async with scope:
+                await _flush(client, timeout_s + 1)
         except TimeoutError as error:
+            if not self._alive():
+                raise self._down() from error
             raise BusTimeout(f"the bus has not confirmed within {timeout_s:g} s") from error
+        except WireError as error:
+            raise self._down() from error
+        finally:
+            self._flushing.discard(scope)
 
     async def run(self) -> None:
         """Keep the connection: renew the credential, dial again after a loss. A task owns this until `close`."""
@@ -300,11 +309,11 @@ class NatsBus:
 
     async def _open(self) -> None:
         """Dial, subscribe everything, and only then make the new connection the one in use."""
-        client = await dial(self._urls, self._credential, self._rng, self._on_wire_error, self._wake)
+        client = await dial(self._urls, self._credential, self._rng, self._on_wire_error, self._on_lost)
         try:
             for registration in list(self._registered):
                 await self._attach(client, registration)
-            await client.flush(5)
+            await _flush(client, 5.0)
         except BaseException as error:
             await _retire(client, 0)
             if isinstance(error, (WireError, OSError)):
@@ -390,6 +399,14 @@ class NatsBus:
         now = self._clock.now()
         return now + (expires - now) * self._rng.uniform(0.4, 0.5)
 
+    def _on_lost(self) -> None:
+        # Also called for a connection that was replaced; what matters is whether the present one still lives.
+        if not self._alive():
+            self._wake.set()
+            self._answers.fail_all(self._down())
+            for scope in self._flushing:  # nobody will confirm any more
+                scope.reschedule(asyncio.get_running_loop().time())
+
     def _on_wire_error(self, text: str, slow: bool) -> None:
         if slow:
             self.stats.dropped += 1
@@ -422,6 +439,12 @@ class NatsBus:
                 callback(state, reason)
             except Exception:  # noqa: BLE001  # a listener's trouble is not the connection's
                 _log.exception("a listener to the bus's state failed")
+
+
+async def _flush(client: Client, timeout_s: float) -> None:
+    # The library's ping overtakes what is still waiting to be written, so its flush alone proves nothing.
+    await client._flush_pending(force_flush=True)  # noqa: SLF001
+    await client.flush(timeout_s)  # type: ignore[arg-type]  # seconds; a float works
 
 
 async def _retire(client: Client, drain_s: float) -> None:

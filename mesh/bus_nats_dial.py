@@ -56,10 +56,10 @@ async def dial(
     credential: Credential,
     rng: random.Random,
     on_error: ErrorListener,
-    lost: asyncio.Event,
+    on_lost: Callable[[], None],
     connect_s: float = 5.0,
 ) -> Client:
-    """Connect to any of `urls`, each tried once, in random order; `lost` is set when the connection ends.
+    """Connect to any of `urls`, each tried once, in random order; `on_lost` is called when the connection ends.
 
     Raises:
         PinMismatch: a server answered that is not this swarm's.
@@ -69,7 +69,7 @@ async def dial(
     failures: list[MeshError] = []
     for url in rng.sample(list(urls), len(urls)):
         try:
-            return await _connect(url, credential, on_error, lost, connect_s)
+            return await _connect(url, credential, on_error, on_lost, connect_s)
         except MeshError as error:
             failures.append(error)
     if not failures:
@@ -82,7 +82,7 @@ async def dial(
 
 
 async def _connect(
-    url: str, credential: Credential, on_error: ErrorListener, lost: asyncio.Event, connect_s: float
+    url: str, credential: Credential, on_error: ErrorListener, on_lost: Callable[[], None], connect_s: float
 ) -> Client:
     client = Client()
     seen: list[Exception] = []
@@ -103,7 +103,7 @@ async def _connect(
         on_error(str(error) or repr(error), isinstance(error, wire.SlowConsumerError))
 
     async def ended() -> None:
-        lost.set()
+        on_lost()
 
     try:
         async with asyncio.timeout(3 * connect_s):
@@ -129,22 +129,23 @@ async def _connect(
             )
     except BaseException as error:
         # Where the library has given up it leaves the socket open.
-        await _discard(client)
+        _discard(client)
         if not isinstance(error, (wire.Error, OSError, TimeoutError, EOFError, MeshError)):
             raise
         raise _explain(url, error, seen) from error
     reader = client._reading_task  # noqa: SLF001  # a reader that dies leaves the client "connected"
     if reader is not None:
-        reader.add_done_callback(lambda _: lost.set())
+        reader.add_done_callback(lambda _: on_lost())
     return client
 
 
-async def _discard(client: Client) -> None:
-    try:
-        async with asyncio.timeout(2):
-            await client.close()
-    except Exception:  # noqa: BLE001, S110  # it is being thrown away
-        pass
+def _discard(client: Client) -> None:
+    # Closing politely would wait for the end of a TLS session that never began.
+    transport = client._transport  # noqa: SLF001
+    for name in ("_io_writer", "_bare_io_writer"):
+        writer = getattr(transport, name, None)
+        if writer is not None:
+            writer.transport.abort()
 
 
 def _explain(url: str, error: Exception, seen: list[Exception]) -> MeshError:
@@ -170,6 +171,8 @@ def _explain(url: str, error: Exception, seen: list[Exception]) -> MeshError:
         )
     if isinstance(cause, TimeoutError):
         text = "no answer"
+    elif isinstance(cause, (ConnectionResetError, EOFError)):
+        text = "it ended the connection before TLS was set up; is it a swarm's bus?"
     elif isinstance(cause, OSError) and cause.strerror:
         text = cause.strerror.lower()
     return BusUnreachable(f"the bus at {where} cannot be reached: {text}")

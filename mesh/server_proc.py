@@ -11,21 +11,30 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
-import errno
 import fcntl
-import json
 import os
 import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
 from .clock import Clock, SystemClock
 from .errors import BadSettings, DiskFull, PortTaken, ServerBinaryMissing, ServerFailed, StateLocked
 from .server import JS_KEY_ENV, ServerSettings, render_config, store_key_text
 from .server_binary import find_binary, server_version
+from .server_files import (
+    MIN_FREE_BYTES,
+    check_space,
+    delete_ports_files,
+    free_bytes,
+    from_os_error,
+    listening_port,
+    prepare,
+    read_from,
+    size_of,
+    write_private,
+)
 
 __all__ = ["NatsServer"]
 
@@ -36,6 +45,8 @@ _FIRST_BACKOFF_S: Final = 0.1
 _MAX_BACKOFF_S: Final = 5.0
 _STEADY_S: Final = 60.0
 _MAX_FAILED_STARTS: Final = 10
+_CHECK_S: Final = 2.0
+_WRITE_ERROR: Final = "critical write error"
 _PR_SET_PDEATHSIG: Final = 1
 _libc: Final = ctypes.CDLL(None, use_errno=True) if sys.platform.startswith("linux") else None
 
@@ -51,6 +62,8 @@ class NatsServer:
         self._port: int | None = None
         self._log_from = 0
         self._stopping = False
+        self.disk_full = False
+        """The server could not write to its disk; `run` starts it anew as soon as there is space."""
         self.restarts = 0
         """How often the server had to be started again since `start`."""
 
@@ -90,13 +103,13 @@ class NatsServer:
         binary = find_binary(self._settings.binary)
         await server_version(binary)
         try:
-            _prepare(self._settings.state_dir)
+            prepare(self._settings.state_dir)
             await self._take_lock()
             await self._spawn(binary)
         except BaseException as error:
             await self.stop(grace_s=2)
             if isinstance(error, OSError):
-                raise _from_os_error(error, self._settings.state_dir) from error
+                raise from_os_error(error, self._settings.state_dir) from error
             raise
 
     async def run(self) -> None:
@@ -108,7 +121,7 @@ class NatsServer:
         backoff, failures, since = _FIRST_BACKOFF_S, 0, self._clock.monotonic()
         try:
             while True:
-                await self.wait_exit()
+                await self._watch()
                 if self._stopping:
                     return
                 if self._clock.monotonic() - since > _STEADY_S:
@@ -123,7 +136,7 @@ class NatsServer:
                     failures += 1
                     if failures >= _MAX_FAILED_STARTS:
                         if isinstance(error, OSError):
-                            raise _from_os_error(error, self._settings.state_dir) from error
+                            raise from_os_error(error, self._settings.state_dir) from error
                         raise
                 else:
                     self.restarts += 1
@@ -131,6 +144,27 @@ class NatsServer:
         except asyncio.CancelledError:
             await self.stop()
             raise
+
+    async def _watch(self) -> None:
+        """Return when the process has ended; end it when its store must be opened anew."""
+        seen = self._log_from
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_CHECK_S):
+                    await self.wait_exit()
+                    return
+            new, seen = read_from(self._settings.log_file, seen)
+            if _WRITE_ERROR in new.lower():
+                self.disk_full = True
+            # A stream that could not be written once takes no more writes, even when there is space again.
+            if (
+                self.disk_full
+                and self._process is not None
+                and free_bytes(self._settings.state_dir) >= MIN_FREE_BYTES
+            ):
+                self.disk_full = False
+                with contextlib.suppress(ProcessLookupError):
+                    self._process.terminate()
 
     async def wait_exit(self) -> int:
         """Wait until the server's process ends; its return code (negative: the signal), 0 if there is none."""
@@ -142,7 +176,7 @@ class NatsServer:
         The server keeps its old settings if it does not like the new ones, and says so only in its log.
         """
         self._settings = settings
-        _write_private(settings.config_file, render_config(settings, port=self._port))
+        write_private(settings.config_file, render_config(settings, port=self._port))
         if self._process is not None and self._process.returncode is None:
             self._process.send_signal(signal.SIGHUP)
 
@@ -160,7 +194,7 @@ class NatsServer:
                 with contextlib.suppress(ProcessLookupError):
                     process.kill()
                 await process.wait()
-        _delete_ports_files(self._settings.state_dir)
+        delete_ports_files(self._settings.state_dir)
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -187,9 +221,9 @@ class NatsServer:
     async def _spawn(self, binary: Path) -> None:
         settings = self._settings
         assert self._lock is not None
-        _write_private(settings.config_file, render_config(settings, port=self._port))
-        _delete_ports_files(settings.state_dir)
-        self._log_from = _size(settings.log_file)
+        write_private(settings.config_file, render_config(settings, port=self._port))
+        delete_ports_files(settings.state_dir)
+        self._log_from = size_of(settings.log_file)
         stderr = os.open(
             settings.state_dir / "nats-server.err",
             os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC,
@@ -215,11 +249,12 @@ class NatsServer:
         while self._clock.monotonic() < deadline:
             if self._process.returncode is not None:
                 raise self._explain()
-            port = _listening_port(settings.state_dir, self._process.pid)
+            port = listening_port(settings.state_dir, self._process.pid)
             if port is not None:
                 self._port = port
                 return
             await asyncio.sleep(_POLL_S)
+        check_space(settings.state_dir)
         said = self._said().strip().splitlines()
         raise ServerFailed(
             f"nats-server did not come up in {_START_S:.0f} s; its last words: {' '.join(said[-1:])}"
@@ -227,16 +262,9 @@ class NatsServer:
 
     def _said(self) -> str:
         """What the server has said since this start."""
-        text = ""
-        for path, start in (
-            (self._settings.state_dir / "nats-server.err", 0),
-            (self._settings.log_file, self._log_from),
-        ):
-            with contextlib.suppress(OSError), path.open("rb") as file:
-                # A log that is shorter than it was has been rotated meanwhile.
-                file.seek(start if _size(path) >= start else 0)
-                text += file.read(256 << 10).decode("utf-8", "replace")
-        return text
+        complaints, _ = read_from(self._settings.state_dir / "nats-server.err", 0)
+        log, _ = read_from(self._settings.log_file, self._log_from)
+        return complaints + log
 
     def _explain(self) -> Exception:
         """The error that fits what the server said before it ended."""
@@ -251,9 +279,8 @@ class NatsServer:
             return BadSettings(
                 f"this device has no address {self._settings.host}", "Give one that `ip addr` lists."
             )
-        fatal = [
-            line for line in said.splitlines() if "[FTL]" in line or "[ERR]" in line
-        ] or said.splitlines()
+        lines = [line for line in said.splitlines() if line.strip()]
+        fatal = [line for line in lines if "[FTL]" in line or "[ERR]" in line] or lines
         reason = fatal[-1].split("] ", 2)[-1].strip() if fatal else "it said nothing"
         code = self._process.returncode if self._process else None
         return ServerFailed(f"nats-server ended at once (exit {code}): {reason}")
@@ -268,53 +295,3 @@ def _die_with_parent(parent: int) -> Callable[[], None]:
                 os._exit(1)
 
     return arrange
-
-
-def _prepare(state_dir: Path) -> None:
-    state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    for name in ("accounts", "jetstream"):
-        (state_dir / name).mkdir(exist_ok=True, mode=0o700)
-
-
-def _write_private(path: Path, text: str) -> None:
-    """Replace a file whole, readable by its owner only."""
-    temporary = path.with_name(path.name + ".new")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0
-
-
-def _delete_ports_files(state_dir: Path) -> None:
-    # A killed server leaves its file behind, and a process id is used again one day.
-    for path in state_dir.glob("*.ports"):
-        with contextlib.suppress(OSError):
-            path.unlink()
-
-
-def _listening_port(state_dir: Path, pid: int) -> int | None:
-    """The client port from the server's ports file; None while there is no complete one."""
-    for path in state_dir.glob(f"*_{pid}.ports"):
-        try:
-            urls = json.loads(path.read_text("utf-8")).get("nats") or []
-            return urlsplit(str(urls[0])).port
-        except (OSError, ValueError, IndexError):
-            return None
-    return None
-
-
-def _from_os_error(error: OSError, state_dir: Path) -> Exception:
-    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return DiskFull(f"the disk of {state_dir} is full")
-    return ServerFailed(
-        f"the embedded server's state directory cannot be used: {error}", "Check its owner and mode."
-    )
