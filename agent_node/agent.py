@@ -284,7 +284,8 @@ class Agent:
         else:
             # Nothing of it runs here. Its award may still be on the way: fence it, so that it finds the door closed.
             self._bids.drop(run, item.subtask)
-            self.fences.pass_(key)
+            if self.fences.pass_(key):
+                step.records.append(Fenced(run, key.epoch))
             step.commands.append(
                 Say(run, Cancelled(subtask=item.subtask, attempt=item.attempt, epoch=item.epoch))
             )

@@ -14,6 +14,8 @@ import click
 from mesh.cli import Session, command, run_async
 from mesh.output import Exit
 
+from .commands_demo import demo
+
 __all__ = ["COMMANDS"]
 
 
@@ -130,5 +132,5 @@ agents = click.Group(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 
-COMMANDS: list[click.Command] = [agents]
+COMMANDS: list[click.Command] = [agents, demo]
 """What the entry point `zwerm.commands` hands to the command line."""

@@ -32,6 +32,7 @@ from protocol.messages import (
     Reject,
     Result,
     ResultAck,
+    Who,
     Withdraw,
 )
 
@@ -362,6 +363,8 @@ def _event_of(received: Received) -> Event | None:
         return Announced(run, items, cls)
     if kind is Award:
         return Awarded(run, items, cls)
+    if kind is Who:
+        return Connected()  # a coordinator has just (re)started: it may have missed how something ended
     plain: dict[type[Any], Any] = {
         Reject: BidsRejected,
         Cancel: CancelAsked,

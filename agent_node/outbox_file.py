@@ -51,7 +51,7 @@ def _encode(record: LocalRecord) -> bytes:
 
 
 def _decode(body: bytes) -> LocalRecord:
-    kind, *rest = msgpack.unpackb(body, max_buffer_size=_FRAME_MAX)
+    kind, *rest = msgpack.unpackb(body)
     if kind == "E":
         return Fenced(str(rest[0]), int(rest[1]))
     key = AttemptKey(str(rest[0]), str(rest[1]), int(rest[2]), int(rest[3]))
@@ -177,7 +177,7 @@ class OutboxFile:
                 break
             try:
                 records.append(_decode(body))
-            except (ValueError, KeyError, TypeError, IndexError, ValidationError, msgpack.UnpackException):
+            except (ValueError, KeyError, IndexError, ValidationError, msgpack.UnpackException):
                 break
             offset += _HEAD.size + length
         return records, offset
