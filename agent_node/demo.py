@@ -84,7 +84,8 @@ class _Nodes:
 async def demo_swarm(root: Path, out: Out) -> AsyncIterator[tuple[Home, dict[str, subprocess.Popen[bytes]]]]:
     """A coordinator and three agent nodes as processes of their own; yields the coordinator's home and the processes by name."""
     from mesh.client import connect_home
-    from protocol.messages import CreateInvite, ListNodes
+    from mesh.inviting import make_invite
+    from protocol.messages import ListNodes
 
     nodes = _Nodes()
     try:
@@ -96,11 +97,9 @@ async def demo_swarm(root: Path, out: Out) -> AsyncIterator[tuple[Home, dict[str
         out.say("✓ coordinator   bus, keys and certificates of its own")
         async with connect_home(hub, role="admin", timeout_s=_READY_S) as admin:
             for name, capabilities in _NODES.items():
-                token = (await admin.endpoint.call("enroll", CreateInvite(label=name), timeout_s=10)).data[
-                    "token"
-                ]
+                made = await make_invite(admin, label=name)
                 home = Home(root / name)
-                await join_swarm(home, str(token), node_name=name)
+                await join_swarm(home, made.token, node_name=name)
                 home.write(
                     "config.toml",
                     f"mdns = false\n[agent]\ncapabilities = {json.dumps(capabilities)}\n".encode(),

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import random
+import socket
 import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -24,6 +26,9 @@ from .pki import SERVER_NAME
 from .tls_pin import PinFailure
 
 __all__ = ["Credential", "WireError", "dial"]
+
+_PING_S = 10.0
+"""How often the server is asked for a sign of life; after two without one the connection is given up."""
 
 WireError = wire.Error
 """What nats-py raises."""
@@ -118,7 +123,7 @@ async def _connect(
                 max_reconnect_attempts=1,
                 reconnect_time_wait=0,
                 connect_timeout=connect_s,  # type: ignore[arg-type]  # seconds; a float works
-                ping_interval=10,
+                ping_interval=_PING_S,  # type: ignore[arg-type]  # seconds; a float works
                 max_outstanding_pings=2,
                 drain_timeout=4,
                 flush_timeout=10,
@@ -173,6 +178,8 @@ def _explain(url: str, error: Exception, seen: list[Exception]) -> MeshError:
         text = "no answer"
     elif isinstance(cause, (ConnectionResetError, EOFError)):
         text = "it ended the connection before TLS was set up; is it a swarm's bus?"
-    elif isinstance(cause, OSError) and cause.strerror:
-        text = cause.strerror.lower()
+    elif isinstance(cause, socket.gaierror):
+        text = "no such host name"
+    elif isinstance(cause, OSError) and cause.errno:
+        text = os.strerror(cause.errno).lower()
     return BusUnreachable(f"the bus at {where} cannot be reached: {text}")

@@ -144,7 +144,7 @@ def command(name: str | None = None, **options: Any) -> Callable[[Callable[..., 
             "context_settings": {"help_option_names": ["-h", "--help"], "max_content_width": 100},
             **options,
         }
-        made: click.Command = click.command(name, **settings)(wrapped)
+        made: click.Command = click.command(name, **settings)(wrapped)  # type: ignore[no-untyped-call]
         return made
 
     return decorate

@@ -15,7 +15,8 @@ __all__ = ["COMMANDS", "status"]
 
 @command()
 @click.option("--background", is_flag=True, help="Return once it runs; `zwerm down` stops it.")
-def up(session: Session, background: bool) -> int:
+@click.option("--with-parent", type=int, hidden=True, help="Stop when this process, our parent, is gone.")
+def up(session: Session, background: bool, with_parent: int | None) -> int:
     """Run this device's part of the swarm.
 
     Runs the roles that the device has (bus, coordinator, agent, ...) until Ctrl-C or `zwerm down`, and lets work in progress
@@ -42,7 +43,7 @@ def up(session: Session, background: bool) -> int:
         out.document("up", {"node": node.name, "pid": os.getpid(), "roles": node.roles})
 
     daemon = Daemon(home, say=out.say)
-    run_async(run_until_signalled(daemon, ready=ready))
+    run_async(run_until_signalled(daemon, ready=ready, parent=with_parent))
     return Exit.OK
 
 

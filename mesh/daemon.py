@@ -17,8 +17,6 @@ from contextlib import AsyncExitStack
 from importlib.metadata import entry_points
 from typing import Any, Protocol
 
-from protocol.messages import AgentCard
-
 from .clock import Clock, SystemClock
 from .config import Config, load_config
 from .endpoint import Endpoint
@@ -267,15 +265,10 @@ def _agents(membership: Membership) -> list[str]:
     ]
 
 
-def cards_of(role: Any) -> list[AgentCard]:
-    """The cards of an agent role."""
-    return list(role.cards())
-
-
 async def run_until_signalled(
-    daemon: Daemon, *, ready: Callable[[], Awaitable[None] | None] | None = None
+    daemon: Daemon, *, ready: Callable[[], Awaitable[None] | None] | None = None, parent: int | None = None
 ) -> None:
-    """Run the daemon until SIGINT or SIGTERM; a second signal stops it at once."""
+    """Run the daemon until SIGINT or SIGTERM (or until the process `parent` is our parent no more); a second signal stops it at once."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     task = asyncio.current_task()
@@ -286,10 +279,17 @@ async def run_until_signalled(
             task.cancel()
         stop.set()
 
+    async def watch_parent() -> None:
+        while parent is not None and os.getppid() == parent:  # noqa: ASYNC110 - nothing tells a process of its parent's end
+            await asyncio.sleep(0.5)
+        if parent is not None:
+            stop.set()
+
     for name in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(name, on_signal)
     try:
-        await daemon.run(stop, ready=ready)
+        async with background(watch_parent()):
+            await daemon.run(stop, ready=ready)
     finally:
         for name in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(name)

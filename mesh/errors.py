@@ -5,7 +5,7 @@ Every error has a stable `code` for programs, a message that says what happened 
 the same call may succeed later with nothing changed by a person. The codes are part of the command's output: never reuse one.
 """
 
-# ruff: noqa: N818  # an error is named after what happened
+# an error is named after what happened
 
 from __future__ import annotations
 

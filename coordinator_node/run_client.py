@@ -1,0 +1,180 @@
+"""Asking the swarm to do a goal, watching it, and bringing the result home: the client's side of a run.
+
+The client mints the run's id, so a lost answer is no lost run: asking again is the same run. Events tell what happens; they may be lost, so silence is
+answered by asking the coordinator how the run stands. Ctrl-C cancels the run and waits for the swarm to say so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from mesh.client import Swarm
+from mesh.endpoint import CallFailed, Endpoint, NoAnswer, Received
+from mesh.errors import MeshError
+from mesh.output import Exit
+from protocol import subjects
+from protocol.ids import new_run_id
+from protocol.messages import CancelRun, Event, Missing, NamedRef, ShowRun, SubmitRun
+from protocol.messages.base import JsonObject
+
+from .delivery import fetch_file, unique_names, write_provenance
+from .inputs import FoundFile
+
+__all__ = ["OUTCOME_EXIT", "RunClient", "show_run"]
+
+OUTCOME_EXIT = {
+    "done": Exit.OK,
+    "partial": Exit.PARTIAL,
+    "failed": Exit.FAILED,
+    "cancelled": Exit.FAILED,
+    "unbid": Exit.NOBODY,
+}
+
+_ASK_S = 10.0
+_SILENCE_S = 2.0
+"""After so long without an event the coordinator is asked."""
+_PATIENCE_S = 60.0
+"""A coordinator that is away for longer than this makes the client give up watching (the run goes on without it)."""
+_VIEW_BYTES_MAX = 256 << 20
+
+
+async def show_run(endpoint: Endpoint, run: str, *, timeout_s: float = _ASK_S) -> dict[str, Any]:
+    """A run in full; `run` may be the end of its id.
+
+    Raises:
+        CallFailed: there is no such run. NoAnswer: no coordinator is up.
+    """
+    reply = await endpoint.call("runs", ShowRun(run=run), timeout_s=timeout_s)
+    stored = reply.data.get("view")
+    if isinstance(stored, dict):
+        # A large run's view does not fit into an answer and is fetched as an artifact.
+        from .delivery import ref_of
+
+        view: dict[str, Any] = json.loads(await endpoint.artifacts.read(ref_of(stored), _VIEW_BYTES_MAX))
+        return view
+    return dict(reply.data)
+
+
+class RunClient:
+    """One run, from the asking device."""
+
+    def __init__(self, swarm: Swarm, *, on_event: Callable[[Event], None] = lambda _event: None) -> None:
+        self.swarm = swarm
+        self.endpoint = swarm.endpoint
+        self.run = new_run_id(swarm.endpoint.clock.now(), os.urandom(10))
+        self._on_event = on_event
+        self._closed = asyncio.Event()
+        self._news = asyncio.Event()
+
+    async def submit(
+        self,
+        goal: str,
+        files: Sequence[FoundFile],
+        skipped: Sequence[Missing],
+        *,
+        planner: str = "rule",
+        plan: JsonObject | None = None,
+        say: Callable[[str], None] = lambda _line: None,
+    ) -> list[Missing]:
+        """Store the files and hand the goal in; returns what was skipped in all, with files that vanished meanwhile.
+
+        Raises:
+            CallFailed: the swarm does not take it (no rule fits the goal, the plan is wrong, ...).
+            NoAnswer: no coordinator is up.
+        """
+        await self.endpoint.listen(subjects.events(self.run), self._take)
+        left_out = list(skipped)
+        refs: list[NamedRef] = []
+        for number, file in enumerate(files, 1):
+            try:
+                ref = await self.endpoint.artifacts.put(file.path, self.endpoint.me)
+            except OSError as error:
+                left_out.append(
+                    Missing(
+                        name=file.name,
+                        code="E_VANISHED",
+                        message=f"cannot be read any more: {error.strerror}",
+                    )
+                )
+                continue
+            refs.append(NamedRef(name=file.name, media_type=file.media_type, ref=ref))
+            if number % 50 == 0:
+                say(f"stored {number} of {len(files)} files")
+        item = SubmitRun(goal=goal, inputs=refs, skipped=left_out, planner=planner, plan=plan)
+        try:
+            await self.endpoint.call("runs", item, timeout_s=_ASK_S, run=self.run)
+        except NoAnswer:
+            # It may have been taken all the same; the same run id makes a second asking harmless.
+            await self.endpoint.call("runs", item, timeout_s=_ASK_S, run=self.run)
+        return left_out
+
+    def _take(self, received: Received) -> None:
+        for item in received.items:
+            if isinstance(item, Event):
+                self._news.set()
+                self._on_event(item)
+                if item.kind == "run.closed":
+                    self._closed.set()
+
+    async def watch(
+        self, on_tick: Callable[[], None] = lambda: None, *, tick_s: float = 0.25
+    ) -> dict[str, Any]:
+        """Wait for the end; returns the run in full.
+
+        Raises:
+            NoAnswer: no coordinator was heard of for a minute. The run goes on when one is back.
+        """
+        clock = self.endpoint.clock
+        heard = clock.monotonic()
+        asked = heard
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(tick_s):
+                    await self._closed.wait()
+            on_tick()
+            now = clock.monotonic()
+            if self._news.is_set():
+                self._news.clear()
+                heard = now
+            if not self._closed.is_set() and now - max(heard, asked) < _SILENCE_S:
+                continue
+            asked = now
+            try:
+                view = await show_run(self.endpoint, self.run, timeout_s=5.0)
+            except CallFailed:
+                raise
+            except MeshError as error:
+                if now - heard > _PATIENCE_S:
+                    raise NoAnswer("runs", _PATIENCE_S) from error
+                continue
+            heard = clock.monotonic()
+            if view.get("outcome"):
+                return view
+
+    async def cancel(self, reason: str = "stopped by the person who asked") -> dict[str, Any] | None:
+        """Ask to stop the run and wait (15 s at most) until it is; its final state, or None if nobody confirmed."""
+        with contextlib.suppress(MeshError, TimeoutError):
+            async with asyncio.timeout(15):
+                await self.endpoint.call("runs", CancelRun(run=self.run, reason=reason), timeout_s=5.0)
+                return await self.watch()
+        return None
+
+    async def deliver(self, view: dict[str, Any], folder: Path) -> list[Path]:
+        """Fetch the deliverables and write the provenance into `folder`; returns the files.
+
+        Raises:
+            OutputError: they cannot be written.
+            DigestMismatch, NotFound: stored bytes are damaged or gone.
+        """
+        files = [
+            await fetch_file(self.endpoint.artifacts, entry, folder, name)
+            for name, entry in unique_names(view["deliverables"])
+        ]
+        files.append(write_provenance(view, folder))
+        return files
