@@ -34,7 +34,7 @@ from .desk import Desk
 from .fold import apply
 from .history import History
 from .market import Market
-from .offers import Brief, announce, award
+from .offers import FILES_MAX, Brief, announce, award, award_files
 from .orders import (
     AnswersReceived,
     CancelAsked,
@@ -144,8 +144,11 @@ class Engine:
         self._handlers[type(event)](event)
         for decision in self.auction.close():
             self._decide(decision)
-        self._settle()
-        self._announce()
+        while True:
+            self._settle()
+            self._announce()
+            if not self._touched:
+                break
         step, self._step = self._step, Step()
         return step
 
@@ -460,6 +463,8 @@ class Engine:
         for key in keys:
             desk = self.desks[key[0]]
             subtask = desk.state.subtasks[key[1]]
+            if self._too_large(desk, subtask):
+                continue
             number = desk.next_round()
             item = announce(desk.state, desk.content_known, subtask, number=number, window_s=window_s)
             rounds.append(
@@ -482,6 +487,17 @@ class Engine:
                 for seller in asked:
                     self.command(Say(key[0], seller.info.bus_key, item))
         self.auction.open(rounds, batch, window_s)
+
+    def _too_large(self, desk: Desk, subtask: SubtaskState) -> bool:
+        """Give up what could not even be said: an award that names more files than fit into a message."""
+        count = award_files(desk.state, subtask, desk.content_known)
+        if count <= FILES_MAX:
+            return False
+        name = subtask.skeleton.id
+        message = f"it would be given {count:,} files, and {FILES_MAX:,} is the most. Work on fewer at a time"
+        self.emit(desk, SubtaskFailed(at_ms=self.at_ms, subtask=name, code="E_TOO_LARGE", message=message))
+        self.ended(desk, name)
+        return True
 
     def _answers_received(self, event: AnswersReceived) -> None:
         late = self.auction.answered(

@@ -12,8 +12,10 @@ from protocol.plan import Plan, Subtask
 
 from .state import RunState, SubtaskState
 
-__all__ = ["Brief", "announce", "award", "brief"]
+__all__ = ["FILES_MAX", "Brief", "announce", "award", "award_files", "award_values", "brief", "missing"]
 
+FILES_MAX = 1_000
+"""Files that one award can name: a message holds 10,000 values, and a file is eight of them."""
 _DIGESTS_MAX = 32
 _NAME_MAX = 255
 
@@ -98,3 +100,24 @@ def award(state: RunState, content: Brief, subtask: SubtaskState, *, confirm: bo
         deadline_ms=attempt.deadline_ms,
         confirm=confirm,
     )
+
+
+def award_files(state: RunState, subtask: SubtaskState, content: Brief) -> int:
+    """How many files an award would name, counted without making it."""
+    needs = subtask.skeleton.needs
+    outputs = sum(len(state.subtasks[need].outputs) for need in needs)
+    gaps = sum(1 for need in needs if not state.subtasks[need].outputs) + len(state.skipped)
+    return outputs + len(content.of(subtask.skeleton.id).inputs) + (gaps if subtask.skeleton.tolerant else 0)
+
+
+def award_values(item: Award) -> int:
+    """About how many values an award is, so that not too many go into one message."""
+    return 16 + 8 * len(item.inputs) + 4 * len(item.missing) + _values(item.params)
+
+
+def _values(value: object) -> int:
+    if isinstance(value, dict):
+        return 1 + sum(_values(inner) for inner in value.values())
+    if isinstance(value, list):
+        return 1 + sum(_values(inner) for inner in value)
+    return 1

@@ -18,8 +18,8 @@ from .state import AttemptState, RunState, SubtaskState
 __all__ = ["plan_records", "standing", "take_over"]
 
 _PART_SUBTASKS = 400
-_PART_VALUES = 20_000
-"""A journal message holds at most 60,000 values; a skeleton is some ten and one for each need."""
+_PART_VALUES = 7_000
+"""A journal message holds at most 10,000 values; a skeleton is some ten and one for each need."""
 
 
 def plan_records(plan: Plan, ref: ArtifactRef, at_ms: int) -> list[PlanAdopted]:

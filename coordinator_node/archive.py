@@ -1,0 +1,173 @@
+"""Shell: runs that are not at work: read back at the start, kept for a while when they end, and found again when somebody asks.
+
+Rules. Unfinished runs of which this node was the last owner are taken up again; those of others are left alone. The newest ended runs teach the
+history. Memory is bounded: ended runs leave it, the oldest first, and are folded from the journal when asked for. A run whose
+journal cannot be read is named in the log and passed over; it never keeps the others from going on.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any, Final
+
+from pydantic import ValidationError
+
+from mesh.errors import MeshError
+from protocol.errors import ZwermError
+from protocol.plan import Plan
+from protocol.records import Record
+
+from .engine import Engine
+from .errors import RunUnknown
+from .fold import apply
+from .journal_store import Folded, JournalStore, read_run
+from .offers import Brief
+from .orders import RunRecovered
+from .state import RunState
+
+if TYPE_CHECKING:
+    from mesh.endpoint import Endpoint
+
+__all__ = ["Archive"]
+
+log = logging.getLogger("zwerm.archive")
+
+_TAUGHT_RUNS: Final = 50
+"""So many of the newest runs are folded at the start, for the history; of older ones only the last message is read."""
+_PLAN_BYTES_MAX: Final = 64 << 20
+_READ_MAX: Final = 32
+
+
+class Archive:
+    """Ended and old runs of one coordinator."""
+
+    def __init__(self, endpoint: Endpoint, engine: Engine, kept: int) -> None:
+        self._endpoint = endpoint
+        self._engine = engine
+        self._kept = kept
+        self._ended: OrderedDict[str, None] = OrderedDict()
+        self._read: OrderedDict[str, tuple[RunState, Brief | None]] = OrderedDict()
+
+    async def recover(self, store: JournalStore) -> list[RunRecovered]:
+        """Read what the journal has: teach the history, and return the runs to go on with, the oldest first.
+
+        Raises:
+            MeshError: the journal cannot be listed.
+        """
+        runs = await self._endpoint.journal.runs()
+        recovered: list[RunRecovered] = []
+        for place, run in enumerate(runs):
+            recent = len(runs) - place <= _TAUGHT_RUNS
+            try:
+                found = await self._recover_one(run, store, recent=recent)
+            except ZwermError as error:
+                log.error("run %s cannot be taken up: %s", run, error)  # noqa: TRY400 - what went wrong is all in the message
+                continue
+            if found is not None:
+                recovered.append(found)
+        return recovered
+
+    async def _recover_one(self, run: str, store: JournalStore, *, recent: bool) -> RunRecovered | None:
+        if not recent and await store.closed(run) is not None:
+            return None
+        folded = await self._fold(run)
+        if folded is None or folded.state.status == "closed" or folded.state.owner != self._endpoint.node:
+            return None
+        store.adopt(folded)
+        return RunRecovered(folded.state, await self._plan(folded.state))
+
+    async def _fold(self, run: str) -> Folded | None:
+        """Like `read_run`, and teaches the history on the way."""
+        history = self._engine.history
+        state: RunState | None = None
+        seq = 0
+        async for stored in self._endpoint.journal.read(run):
+            records: list[Record] = self._endpoint.open_record(run, stored.data, stored.at_ms)[1]
+            for record in records:
+                state = apply(state, record)
+                history.observe(state, record)
+            seq = stored.seq
+        return None if state is None else Folded(state, seq)
+
+    async def _plan(self, state: RunState) -> Plan | None:
+        """The content of a run's plan; None when it is not there any more."""
+        if state.plan is None:
+            return None
+        try:
+            data = await self._endpoint.artifacts.read(state.plan, _PLAN_BYTES_MAX)
+            return Plan.model_validate_json(data)
+        except MeshError as error:
+            if error.retryable:
+                raise
+            log.warning("plan of run %s: %s", state.run[-6:], error)
+        except ValidationError:
+            log.warning("plan of run %s is not one that this version reads", state.run[-6:])
+        return None
+
+    # --- ended runs ---
+
+    def ended(self, run: str) -> None:
+        """A run has ended; it stays in memory for a while."""
+        self._ended[run] = None
+
+    def overdue(self) -> list[str]:
+        """Ended runs that may leave the memory now."""
+        count = max(0, len(self._ended) - self._kept)
+        return [self._ended.popitem(last=False)[0] for _ in range(count)]
+
+    # --- questions ---
+
+    async def find(self, name: str) -> str:
+        """The full id of a run that is named by its end (or in full).
+
+        Raises:
+            RunUnknown: none or several fit.
+        """
+        known = set(self._engine.desks)
+        if name in known:
+            return name
+        fitting = {run for run in known if run.endswith(name)}
+        if len(fitting) != 1:
+            fitting |= {run for run in await self._endpoint.journal.runs() if run.endswith(name)}
+        if not fitting:
+            raise RunUnknown(f"there is no run {name}")
+        if len(fitting) > 1:
+            raise RunUnknown(
+                f"{len(fitting)} runs end in {name}", "Write more of the id: `zwerm runs ls` shows it."
+            )
+        return fitting.pop()
+
+    async def get(self, run: str) -> tuple[RunState, Brief | None]:
+        """A run's state and plan, from memory or from the journal.
+
+        Raises:
+            RunUnknown: it is not in the journal.
+        """
+        desk = self._engine.desks.get(run)
+        if desk is not None:
+            return desk.state, desk.content
+        if run in self._read:
+            self._read.move_to_end(run)
+            return self._read[run]
+        folded = await read_run(self._endpoint, run)
+        if folded is None:
+            raise RunUnknown(f"there is no run {run}")
+        plan = await self._plan(folded.state)
+        found = (folded.state, Brief(plan) if plan else None)
+        if folded.state.status == "closed":
+            self._read[run] = found
+            if len(self._read) > _READ_MAX:
+                self._read.popitem(last=False)
+        return found
+
+    async def newest(self, limit: int) -> list[Any]:
+        """The newest runs, each as `get` has it; those that cannot be read are left out."""
+        runs = sorted({*await self._endpoint.journal.runs(), *self._engine.desks}, reverse=True)[:limit]
+        found = []
+        for run in runs:
+            try:
+                found.append(await self.get(run))
+            except ZwermError as error:
+                log.warning("run %s cannot be read: %s", run[-6:], error)
+        return found

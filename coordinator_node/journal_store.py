@@ -1,0 +1,248 @@
+"""Shell: the journal as the engine needs it: records in, durable, then the commands that they justify out.
+
+Rules. One append of a run is in flight; everything that comes meanwhile goes into the next one (group commit), up to what a journal message may
+hold. Commands of a run leave in order, each after all records before it. An append that was not confirmed is repeated with the same
+bytes until it is known to be there. If somebody else has written, we are deposed: nothing of the run leaves any more. Appends of
+different runs do not wait for each other. Counterparts: `engine` makes steps, `node` carries commands out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from mesh.errors import MeshError, WriteConflict
+from protocol.errors import Rejected
+from protocol.messages import NamedRef
+from protocol.records import (
+    RECORDS_PER_MESSAGE_MAX,
+    Accepted,
+    Awarded,
+    PlanAdopted,
+    Record,
+    RunClosed,
+    RunOpened,
+)
+
+from .fold import apply
+from .orders import Command
+from .state import RunState
+
+if TYPE_CHECKING:
+    from mesh.endpoint import Endpoint
+
+__all__ = ["Folded", "JournalStore", "read_run"]
+
+log = logging.getLogger("zwerm.journal")
+
+_VALUES_MAX: Final = 8_000
+"""Values in one message, by estimate; what is sealed may hold 10,000 (`protocol.limits.MSGPACK_NODES`)."""
+_PAUSE_FIRST_S: Final = 0.1
+_PAUSE_MAX_S: Final = 5.0
+
+Durable: TypeAlias = tuple[int, Record]
+"""A record that is in the journal, and its number within its run (from 1)."""
+Released = Callable[[str, Sequence[Durable], Sequence[Command]], None]
+
+
+@dataclass(slots=True)
+class Folded:
+    """A run as its journal has it: its state, and the sequence number of its last message."""
+
+    state: RunState
+    seq: int
+
+
+async def read_run(endpoint: Endpoint, run: str) -> Folded | None:
+    """Read, verify and fold a run's journal; None when it is empty.
+
+    Raises:
+        Rejected: a message is not what a coordinator of this swarm wrote.
+        InvalidTransition: the records do not make a run.
+        MeshError: the journal cannot be read.
+    """
+    state: RunState | None = None
+    seq = 0
+    async for stored in endpoint.journal.read(run):
+        _, records = endpoint.open_record(run, stored.data, stored.at_ms)
+        for record in records:
+            state = apply(state, record)
+        seq = stored.seq
+    return None if state is None else Folded(state, seq)
+
+
+@dataclass(slots=True)
+class _Lane:
+    """One run: where its journal ends, how many records it has, and what waits."""
+
+    seq: int = 0
+    count: int = 0
+    waiting: deque[Record | list[Command]] = field(default_factory=deque)
+    writing: bool = False
+    deposed: bool = False
+
+
+class JournalStore:
+    """All runs' journals.
+
+    Args:
+        endpoint: seals records and has the journal.
+        start: starts a task that somebody else awaits (a TaskGroup's `create_task`).
+        released: told (run, durable records, commands) in order; must not raise.
+        deposed: told a run that somebody else has taken.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        start: Callable[..., object],
+        released: Released,
+        deposed: Callable[[str], None],
+    ) -> None:
+        self._endpoint = endpoint
+        self._start = start
+        self._released = released
+        self._deposed = deposed
+        self._lanes: dict[str, _Lane] = {}
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._writing = 0
+        self.appends = 0
+        """Messages written so far."""
+
+    def adopt(self, folded: Folded) -> None:
+        """Go on with a run that was read."""
+        self._lanes[folded.state.run] = _Lane(folded.seq, folded.state.records)
+
+    def forget(self, run: str) -> None:
+        """Nothing more will be written for a run."""
+        lane = self._lanes.get(run)
+        if lane is not None and not lane.writing:
+            del self._lanes[run]
+
+    def count(self, run: str) -> int:
+        """How many records of a run are durable."""
+        lane = self._lanes.get(run)
+        return lane.count if lane else 0
+
+    def submit(self, run: str, records: Sequence[Record], commands: Sequence[Command]) -> None:
+        """Write records, then let commands out; commands alone leave at once when nothing of the run waits."""
+        lane = self._lanes.get(run)
+        if lane is None:
+            lane = self._lanes[run] = _Lane()
+        if lane.deposed:
+            return
+        lane.waiting += records
+        if commands:
+            if not lane.waiting and not lane.writing:
+                self._released(run, (), commands)
+                return
+            lane.waiting.append(list(commands))
+        if not lane.writing:
+            lane.writing = True
+            self._writing += 1
+            self._idle.clear()
+            self._start(self._write(run, lane))
+
+    async def drain(self) -> None:
+        """Wait until nothing waits."""
+        await self._idle.wait()
+
+    async def _write(self, run: str, lane: _Lane) -> None:
+        try:
+            while lane.waiting and not lane.deposed:
+                records = self._pack(lane)
+                if records and not await self._append(run, lane, records):
+                    lane.deposed = True
+                    lane.waiting.clear()
+                    self._deposed(run)
+                    return
+                first = lane.count + 1
+                lane.count += len(records)
+                durable = list(enumerate(records, first))
+                commands: list[Command] = []
+                while lane.waiting and isinstance(lane.waiting[0], list):
+                    head = lane.waiting.popleft()
+                    assert isinstance(head, list)
+                    commands += head
+                self._released(run, durable, commands)
+        finally:
+            lane.writing = False
+            self._writing -= 1
+            if not self._writing:
+                self._idle.set()
+
+    @staticmethod
+    def _pack(lane: _Lane) -> list[Record]:
+        """Take out the records of the next message. Commands between them go out after it, which is later than they may."""
+        records: list[Record] = []
+        held: list[Command] = []
+        values = 0
+        while lane.waiting and len(records) < RECORDS_PER_MESSAGE_MAX:
+            head = lane.waiting[0]
+            if isinstance(head, list):
+                held += head
+                lane.waiting.popleft()
+                continue
+            weight = _weight(head)
+            if records and values + weight > _VALUES_MAX:
+                break
+            values += weight
+            records.append(head)
+            lane.waiting.popleft()
+        if held:
+            lane.waiting.appendleft(held)
+        return records
+
+    async def _append(self, run: str, lane: _Lane, records: list[Record]) -> bool:
+        """Make records durable, however long it takes; False when the run is somebody else's by now."""
+        raw = self._endpoint.seal_record(run, records)
+        pause = _PAUSE_FIRST_S
+        while True:
+            try:
+                lane.seq = await self._endpoint.journal.append(run, raw, expected=lane.seq)
+            except WriteConflict as conflict:
+                if conflict.data == raw:
+                    lane.seq = conflict.revision
+                    break
+                log.warning("run %s was taken by another coordinator", run[-6:])
+                return False
+            except MeshError as error:
+                log.warning("journal of run %s: %s; trying again", run[-6:], error.message)
+                await asyncio.sleep(pause)
+                pause = min(_PAUSE_MAX_S, pause * 2)
+                continue
+            break
+        self.appends += 1
+        return True
+
+    async def closed(self, run: str) -> RunClosed | None:
+        """How a run ended, from its last message alone; None when it has not."""
+        stored = await self._endpoint.journal.last(run)
+        if stored is None:
+            return None
+        try:
+            _, records = self._endpoint.open_record(run, stored.data, stored.at_ms)
+        except Rejected:
+            return None
+        return next((record for record in reversed(records) if isinstance(record, RunClosed)), None)
+
+
+def _weight(record: Record) -> int:
+    """About how many values a record is."""
+    if isinstance(record, Awarded):
+        return 16 + 10 * len(record.bids)
+    if isinstance(record, PlanAdopted):
+        return 12 + sum(10 + len(entry.needs) for entry in record.subtasks)
+    if isinstance(record, RunOpened):
+        return 16 + 9 * len(record.inputs) + 4 * len(record.skipped)
+    files: list[NamedRef] = []
+    if isinstance(record, Accepted):
+        files = record.outputs
+    elif isinstance(record, RunClosed):
+        files = record.deliverables
+    return 12 + 9 * len(files) + 5 * len(getattr(record, "declines", ()))

@@ -1,0 +1,347 @@
+"""Shell: the role `coordinator` of a device. Verified messages in, the engine's decisions out, the journal between.
+
+    endpoint -> event -> Engine.handle -> records -> journal -> commands (say, check, show) -> endpoint
+
+Rules. Nothing leaves before its records are durable: every step goes through `JournalStore`. What is said at about the same time, to one subject, of one
+run and kind, is one message; what only spares a loser a wait (`reject`) is put off a little, so that it shares one. Events for watchers leave in
+journal order. Before anything is heard, unfinished runs of this node are read back. Counterparts: `engine` decides, `service`
+answers clients, `journal_store` remembers, `checking_store` checks results.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import random
+import secrets
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from mesh.errors import MeshError
+from mesh.roster import NodeGone, Presence
+from mesh.roster import NodeSeen as RosterSeen
+from protocol import subjects
+from protocol.errors import ZwermError
+from protocol.messages import Award, Event, Item, Reject, Type, type_of
+
+from . import orders
+from .archive import Archive
+from .checking_store import Checker
+from .config import load_config
+from .engine import Engine
+from .journal_store import Durable, JournalStore
+from .offers import award_values
+from .orders import (
+    AnswersReceived,
+    CheckResult,
+    Command,
+    NodeInfo,
+    NodeLost,
+    RunEnded,
+    RunStands,
+    Say,
+    SayAll,
+    ShowProgress,
+    Step,
+)
+from .orders import NodeSeen as NodeIsHere
+from .service import RunsService
+from .trace import Head, TraceWriter
+from .views import event_data
+
+if TYPE_CHECKING:
+    from mesh.endpoint import Endpoint, Received
+
+__all__ = ["CoordinatorRole"]
+
+log = logging.getLogger("zwerm.coordinator")
+
+_REJECT_S: Final = 0.05
+"""How long the news that a bid lost may wait for company."""
+_DRAIN_S: Final = 5.0
+"""How long writing down and saying what is decided may take at the end."""
+_SHORT_TTL_S: Final = 10
+_VALUES_MAX: Final = 8_000
+
+
+class CoordinatorRole:
+    """One node's buying side, run by the daemon."""
+
+    name = "coordinator"
+
+    def __init__(self, endpoint: Endpoint, config: dict[str, Any]) -> None:
+        self.endpoint = endpoint
+        self.config = load_config(config, str(endpoint.home / "config.toml"))
+        self._clock = endpoint.clock
+        self._start_at = self._clock.now() - self._clock.monotonic()
+        seed = self.config.seed if self.config.seed is not None else secrets.randbits(60)
+        self.engine = Engine(
+            endpoint.node,
+            random.Random(seed),  # noqa: S311 - auctions are fair, not secret, and must be replayable
+            self.config.settings(),
+            now=self.now(),
+        )
+        self._trace: TraceWriter | None = None
+        if self.config.trace:
+            self._trace = TraceWriter(Path(self.config.trace), Head(seed, endpoint.node, self.now()))
+        self.archive = Archive(endpoint, self.engine, self.config.kept_runs)
+        self.service = RunsService(self)
+        self._checker = Checker(endpoint.artifacts)
+        self.store: JournalStore
+        self._tasks: asyncio.TaskGroup
+        self._inbox: list[orders.Event] = []
+        self._taking = False
+        self._out: dict[tuple[str, str, type[Item]], list[Item]] = {}
+        self._rejects: dict[tuple[str, str, type[Item]], list[Item]] = {}
+        self._something = asyncio.Event()
+        self._reject_timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = float("inf")
+        self._closing = False
+
+    def now(self) -> float:
+        """Unix seconds that never go back."""
+        return self._start_at + self._clock.monotonic()
+
+    def node_name(self, node: str) -> str:
+        """What people call a node."""
+        presence = self.endpoint.roster.get(node)
+        if presence is not None:
+            return presence.name
+        return self.endpoint.name if node == self.endpoint.node else self.engine.market.name(node)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Buy work until `stop` is set, then write down and say what is decided, and return.
+
+        Runs that are not finished stay in the journal; the next start goes on with them.
+        """
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._tasks = tasks
+                self.store = JournalStore(self.endpoint, self.start, self._released, self._deposed)
+                speaker = tasks.create_task(self._speak())
+                for presence in self.endpoint.roster.alive(self._clock.now()):
+                    self.take(NodeIsHere(_info(presence)))
+                self.endpoint.roster.subscribe(self._on_roster)
+                for recovered in await self.archive.recover(self.store):
+                    self.take(recovered)
+                await self._listen()
+                await stop.wait()
+                self._closing = True
+                await self._wind_down(speaker)
+        finally:
+            self._closing = True
+            for timer in (self._timer, self._reject_timer):
+                if timer is not None:
+                    timer.cancel()
+            if self._trace is not None:
+                self._trace.close()
+
+    def start(self, coroutine: Any) -> object:
+        """Run something beside; it ends with the role."""
+        return self._tasks.create_task(coroutine)
+
+    async def _listen(self) -> None:
+        await self.endpoint.listen(subjects.bids(), self._on_answers)
+        await self.endpoint.listen(subjects.works(), self._on_work)
+        await self.endpoint.serve("runs", self.service.answer)
+
+    async def _wind_down(self, speaker: asyncio.Task[None]) -> None:
+        try:
+            async with asyncio.timeout(_DRAIN_S):
+                await self.store.drain()
+        except TimeoutError:
+            log.warning(
+                "the journal did not take everything within %.0f s; it will be decided again", _DRAIN_S
+            )
+        self._flush_rejects()
+        self._something.set()
+        _, late = await asyncio.wait([speaker], timeout=1.0)
+        for task in late:
+            task.cancel()
+        # Whatever else still runs (checks, retries of the journal) is started anew by the next owner.
+        self.service.close()
+        current = asyncio.current_task()
+        for other in list(self._tasks._tasks):  # noqa: SLF001 - a TaskGroup has no public way to end its members early
+            if other is not current:
+                other.cancel()
+
+    # --- in ------------------------------------------------------------------------------------------------------------------------
+
+    def _on_answers(self, received: Received) -> None:
+        items: Sequence[Any] = received.items
+        digest = hashlib.sha256(received.raw).digest()[:16]
+        self.take(AnswersReceived(received.run, received.node, received.member.bus_key, items, digest))
+
+    def _on_work(self, received: Received) -> None:
+        items: Sequence[Any] = received.items
+        self.take(orders.WorkReceived(received.run, received.node, received.member.bus_key, items))
+
+    def _on_roster(self, change: RosterSeen | NodeGone) -> None:
+        if isinstance(change, NodeGone):
+            self.take(NodeLost(change.node, change.reason))
+        else:
+            self.take(NodeIsHere(_info(change.presence)))
+
+    def take(self, event: orders.Event) -> None:
+        """Hand an event to the engine and its step to the journal; what that causes at once comes next, not inside."""
+        if self._closing:
+            return
+        self._inbox.append(event)
+        if self._taking:
+            return
+        self._taking = True
+        try:
+            while self._inbox:
+                self._handle(self._inbox.pop(0))
+        finally:
+            self._taking = False
+        self._set_timer()
+
+    def _handle(self, event: orders.Event) -> None:
+        now = self.now()
+        if self._trace is not None:
+            self._trace.event(event, now)
+        step = self.engine.handle(event, now)
+        if step.records or step.commands:
+            self._submit(step)
+
+    def _submit(self, step: Step) -> None:
+        by_run: dict[str, tuple[list[Any], list[Command]]] = {}
+        for run, record in step.records:
+            by_run.setdefault(run, ([], []))[0].append(record)
+        for command in step.commands:
+            by_run.setdefault(command.run, ([], []))[1].append(command)
+        for run, (records, commands) in by_run.items():
+            self.store.submit(run, records, commands)
+
+    def _deposed(self, run: str) -> None:
+        self.take(orders.RunDeposed(run))
+
+    # --- out -----------------------------------------------------------------------------------------------------------------------
+
+    def _released(self, run: str, durable: Sequence[Durable], commands: Sequence[Command]) -> None:
+        """Records are in the journal: tell watchers, and carry out what they justify."""
+        if durable:
+            subject = subjects.events(run)
+            for number, record in durable:
+                subtask, node, data = event_data(record, self.node_name)
+                event = Event(
+                    seq=number, at_ms=record.at_ms, kind=record.k, subtask=subtask, node=node, data=data
+                )
+                self._put(subject, run, event)
+        for command in commands:
+            self._carry_out(command)
+
+    def _carry_out(self, command: Command) -> None:
+        if isinstance(command, Say):
+            subject = subjects.to_node(command.to)
+            if isinstance(command.item, Reject):
+                self._put_off(subject, command.run, command.item)
+            else:
+                self._put(subject, command.run, command.item)
+        elif isinstance(command, SayAll):
+            self._put(subjects.announce(command.capability), command.run, command.item)
+        elif isinstance(command, CheckResult):
+            self.start(self._check(command))
+        elif isinstance(command, ShowProgress):
+            event = Event(
+                seq=self.store.count(command.run),
+                at_ms=int(self.now() * 1000),
+                kind=command.kind,
+                subtask=command.subtask,
+                node=command.node,
+                data={**command.data, "node_name": self.node_name(command.node)},
+            )
+            self._put(subjects.events(command.run), command.run, event)
+        elif isinstance(command, RunStands):
+            self.service.stands(command.run)
+        elif isinstance(command, RunEnded):
+            self.archive.ended(command.run)
+            for run in self.archive.overdue():
+                self.store.forget(run)
+                self.take(orders.RunForgotten(run))
+
+    async def _check(self, command: CheckResult) -> None:
+        self.take(await self._checker.check(command))
+
+    def _put(self, subject: str, run: str, item: Item) -> None:
+        self._out.setdefault((subject, run, type(item)), []).append(item)
+        self._something.set()
+
+    def _put_off(self, subject: str, run: str, item: Item) -> None:
+        self._rejects.setdefault((subject, run, type(item)), []).append(item)
+        if self._reject_timer is None:
+            loop = asyncio.get_running_loop()
+            self._reject_timer = loop.call_later(_REJECT_S, self._flush_rejects)
+
+    def _flush_rejects(self) -> None:
+        self._reject_timer = None
+        for key, items in self._rejects.items():
+            self._out.setdefault(key, []).extend(items)
+        self._rejects.clear()
+        self._something.set()
+
+    async def _speak(self) -> None:
+        while self._out or not self._closing:
+            await self._something.wait()
+            self._something.clear()
+            batch, self._out = self._out, {}
+            for (subject, run, _), items in batch.items():
+                for part in _parts(items):
+                    await self._send(subject, run, part)
+
+    async def _send(self, subject: str, run: str, items: list[Item]) -> None:
+        short = type_of(items[0]) in (Type.CANCEL, Type.ANNOUNCE, Type.WITHDRAW)
+        try:
+            await self.endpoint.send(subject, items, run=run, ttl_s=_SHORT_TTL_S if short else 30)
+        except MeshError as error:
+            # Whatever still holds is said again: awards and cancels by the watch, announcements by the next round.
+            log.warning("%d %s of run %s not sent: %s", len(items), type(items[0]).__name__, run[-6:], error)
+        except ZwermError:
+            log.exception("%d %s of run %s not sent", len(items), type(items[0]).__name__, run[-6:])
+
+    # --- time ----------------------------------------------------------------------------------------------------------------------
+
+    def _set_timer(self) -> None:
+        due = self.engine.deadline()
+        if due is None or due >= self._timer_at or self._closing:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = due
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(max(0.0, due - self.now()), self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer, self._timer_at = None, float("inf")
+        self.take(orders.Tick())
+
+
+def _parts(items: list[Item]) -> Iterator[list[Item]]:
+    """Items in lots that fit into a message; only awards are ever so large that it matters."""
+    if not isinstance(items[0], Award):
+        yield items
+        return
+    part: list[Item] = []
+    values = 0
+    for item in items:
+        assert isinstance(item, Award)
+        weight = award_values(item)
+        if part and values + weight > _VALUES_MAX:
+            yield part
+            part, values = [], 0
+        part.append(item)
+        values += weight
+    yield part
+
+
+def _info(presence: Presence) -> NodeInfo:
+    """What the engine needs to know of a node."""
+    slots: dict[str, int] = {}
+    for card in presence.agents:
+        for capability in card.capabilities:
+            slots[capability] = slots.get(capability, 0) + card.slots
+    return NodeInfo(presence.node, presence.bus_key, presence.name, slots)

@@ -1,0 +1,84 @@
+"""From a goal to a plan: the port that every planner implements, and how one is chosen.
+
+Rules. A planner is deterministic: the same request makes the same plan, subtask ids included, so that names of results do not depend on who made them. It
+either returns a checked plan or raises an error that says what it does understand. Other packages add planners by the entry point group
+`zwerm.planners` (a class without arguments). Counterparts: `planner_rules` and `planner_file` are built in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from typing import Protocol
+
+from pydantic import ValidationError
+
+from protocol.messages import Missing, NamedRef
+from protocol.messages.base import JsonObject
+from protocol.plan import Plan
+
+from .errors import PlanInvalid
+
+__all__ = ["Planner", "Request", "checked_plan", "find_planner"]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What was asked for. `plan` is the content of a plan file, for planners that take one."""
+
+    goal: str
+    inputs: list[NamedRef] = field(default_factory=list)
+    skipped: list[Missing] = field(default_factory=list)
+    plan: JsonObject | None = None
+
+
+class Planner(Protocol):
+    """Makes plans."""
+
+    def plan(self, request: Request) -> Plan:
+        """Break a goal into subtasks.
+
+        Raises:
+            GoalNotUnderstood: the words mean nothing to this planner.
+            PlanInvalid: what it was given breaks a rule.
+        """
+        ...
+
+
+def find_planner(name: str) -> Planner:
+    """The planner of that name.
+
+    Raises:
+        PlanInvalid: there is none.
+    """
+    planner: Planner
+    if name == "rule":
+        from .planner_rules import RulePlanner
+
+        planner = RulePlanner()
+        return planner
+    if name == "file":
+        from .planner_file import FilePlanner
+
+        return FilePlanner()
+    found = entry_points(group="zwerm.planners")
+    for point in found.select(name=name):
+        planner = point.load()()
+        return planner
+    known = ", ".join(sorted({"rule", "file", *(point.name for point in found)}))
+    raise PlanInvalid(f"there is no planner called {name!r}", f"Choose one of: {known}.")
+
+
+def checked_plan(fields: dict[str, object]) -> Plan:
+    """A plan from its fields.
+
+    Raises:
+        PlanInvalid: it breaks a rule of SPEC PLAN; the first one is said.
+    """
+    try:
+        return Plan.model_validate(fields)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        message = str(first["msg"]).removeprefix("Value error, ")
+        raise PlanInvalid(f"{place}: {message}" if place else message) from None

@@ -1,0 +1,258 @@
+r"""The planner that does what a file says: steps with their capability, over all inputs or the results of other steps.
+
+    steps:
+      - id: read                     one subtask for each input of the run
+        capability: doc.read
+        map: inputs                  (or a list of patterns: ["*.pdf", "*.docx"])
+      - id: find                     one subtask for each subtask of `read`
+        capability: text.extract
+        map: read
+        params: {kinds: [date]}
+      - id: report                   one subtask over all subtasks of `find`
+        capability: report.assemble
+        reduce: find                 (or a list of steps)
+        tolerant: true               (go on without those that failed)
+    deliver: [report]                (or {step: report, output: report.md}; by default the last step)
+
+A step without `map` and `reduce` is one subtask, over the inputs that it names, if any (`inputs: [...]`). Optional for each: `label`, `params`,
+`tries`, `deadline_s`, `output_schema`, `after` (steps to wait for). The command reads YAML or JSON and sends plain data; what is wrong is said with its
+place in the file. Counterpart: `load` gives the data of a YAML text, with places of what YAML itself refuses.
+"""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from protocol.ids import CapabilityName
+from protocol.messages.base import JsonObject
+from protocol.plan import Plan
+
+from .acceptance import check_schema
+from .errors import PlanInvalid
+from .planner import Request, checked_plan
+
+__all__ = ["FilePlanner", "PlanFile", "Step", "load"]
+
+_HINT = "Correct the plan file. `zwerm help plan` shows the form of one."
+StepId = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,40}$")]
+_FORM = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class Step(BaseModel):
+    """One step of a plan file, as it is written."""
+
+    model_config = _FORM
+
+    id: StepId
+    capability: CapabilityName
+    map: str | list[str] | None = None
+    reduce: str | list[str] | None = None
+    after: str | list[str] = []
+    inputs: list[str] = []
+    label: Annotated[str, Field(max_length=120)] = ""
+    params: JsonObject = {}
+    tolerant: bool = False
+    tries: Annotated[int, Field(ge=1, le=20)] = 3
+    deadline_s: Annotated[float, Field(ge=0.1, le=12 * 3600)] = 300.0
+    output_schema: JsonObject | None = None
+
+
+class Deliver(BaseModel):
+    """A result that the person gets."""
+
+    model_config = _FORM
+
+    step: StepId
+    output: Annotated[str, Field(max_length=255)] = ""
+
+
+class PlanFile(BaseModel):
+    """A whole plan file."""
+
+    model_config = _FORM
+
+    schema_: Annotated[Literal["zwerm.planfile/1"], Field(alias="schema")] = "zwerm.planfile/1"
+    goal: Annotated[str, Field(max_length=8000)] = ""
+    steps: Annotated[list[Step], Field(min_length=1, max_length=1000)]
+    deliver: Annotated[list[str | Deliver], Field(max_length=256)] = []
+
+
+def load(text: str) -> JsonObject:
+    """The data of a plan file (YAML, of which JSON is a part).
+
+    Raises:
+        PlanInvalid: it is not YAML, or not a mapping; the line is said.
+    """
+    import yaml
+
+    try:
+        data = yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        raise PlanInvalid(f"{place}{error.problem or 'this is not YAML'}", _HINT) from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise PlanInvalid(f"this is not YAML: {error}"[:500], _HINT) from None
+    if not isinstance(data, dict):
+        raise PlanInvalid("a plan file is a mapping with `steps`", _HINT)
+    return data
+
+
+class FilePlanner:
+    """Plans by a file's content."""
+
+    def plan(self, request: Request) -> Plan:
+        """See `planner.Planner`."""
+        if request.plan is None:
+            raise PlanInvalid("the planner `file` needs a plan", "Give one: `zwerm run GOAL --plan FILE`.")
+        written = _parse(request.plan)
+        expansion = _Expansion(request)
+        for number, step in enumerate(written.steps, 1):
+            expansion.add(step, f"step {number} ({step.id})")
+        return checked_plan(
+            {
+                "schema": "zwerm.plan/1",
+                "goal": request.goal or written.goal,
+                "planner": "file",
+                "inputs": [named.name for named in request.inputs],
+                "subtasks": expansion.subtasks,
+                "deliver": expansion.deliver(written),
+            }
+        )
+
+
+def _parse(data: JsonObject) -> PlanFile:
+    try:
+        return PlanFile.model_validate(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        raise PlanInvalid(f"{_place(data, first['loc'])}: {first['msg']}", _HINT) from None
+
+
+def _place(data: JsonObject, loc: tuple[int | str, ...]) -> str:
+    """Where in the file, as its writer would say it."""
+    if len(loc) >= 2 and loc[0] == "steps" and isinstance(loc[1], int):
+        steps: Any = data.get("steps")
+        step = steps[loc[1]] if isinstance(steps, list) and loc[1] < len(steps) else None
+        name = f" ({step['id']})" if isinstance(step, dict) and isinstance(step.get("id"), str) else ""
+        rest = ".".join(str(part) for part in loc[2:] if part not in ("str", "list[str]"))
+        return f"step {loc[1] + 1}{name}" + (f", {rest}" if rest else "")
+    return ".".join(map(str, loc)) or "the plan"
+
+
+class _Expansion:
+    """Steps become subtasks; a step's later readers know its subtasks by its name."""
+
+    def __init__(self, request: Request) -> None:
+        self._inputs = [named.name for named in request.inputs]
+        self._steps: dict[str, list[str]] = {}
+        self._sources: dict[str, str] = {}
+        self.subtasks: list[dict[str, Any]] = []
+
+    def add(self, step: Step, place: str) -> None:
+        if step.id in self._steps:
+            raise PlanInvalid(f"{place}: another step has the same id", _HINT)
+        if step.map is not None and step.reduce is not None:
+            raise PlanInvalid(f"{place}: a step has `map` or `reduce`, not both", _HINT)
+        if step.map is not None and step.inputs:
+            raise PlanInvalid(f"{place}: a step has `map` or `inputs`, not both", _HINT)
+        if step.output_schema is not None and (wrong := check_schema(step.output_schema)):
+            raise PlanInvalid(f"{place}, output_schema: {wrong}", _HINT)
+        after = self._named(step.after, place, "after")
+        if step.map is not None:
+            made = self._map(step, place, after)
+        else:
+            needs = self._named(step.reduce or [], place, "reduce")
+            for name in step.inputs:
+                if name not in self._inputs:
+                    raise PlanInvalid(
+                        f"{place}, inputs: {name!r} is not an input of the run{self._have()}", _HINT
+                    )
+            made = [self._subtask(step, step.id, needs + after, step.inputs, "")]
+        self._steps[step.id] = made
+
+    def _map(self, step: Step, place: str, after: list[str]) -> list[str]:
+        if isinstance(step.map, str) and step.map != "inputs" and step.map in self._steps:
+            return [
+                self._subtask(
+                    step, self._numbered(step.id, number, need), [need, *after], [], self._sources[need]
+                )
+                for number, need in enumerate(self._steps[step.map], 1)
+            ]
+        patterns = (
+            ["*"] if step.map == "inputs" else [step.map] if isinstance(step.map, str) else step.map or []
+        )
+        if isinstance(step.map, str) and step.map != "inputs" and not set(step.map) & set("*?[."):
+            raise PlanInvalid(
+                f"{place}, map: {step.map!r} is neither `inputs` nor a step before this one{self._known()}",
+                _HINT,
+            )
+        names = [name for name in self._inputs if any(fnmatchcase(name, pattern) for pattern in patterns)]
+        if not names:
+            raise PlanInvalid(
+                f"{place}, map: no input of the run fits {', '.join(patterns)}{self._have()}", _HINT
+            )
+        width = max(2, len(str(len(names))))
+        return [
+            self._subtask(step, f"{step.id}-{number:0{width}d}", after, [name], name)
+            for number, name in enumerate(names, 1)
+        ]
+
+    @staticmethod
+    def _numbered(step: str, number: int, need: str) -> str:
+        """Keep the number of the subtask that it goes on from."""
+        _, dash, tail = need.rpartition("-")
+        return f"{step}-{tail}" if dash and tail.isdigit() else f"{step}-{number:02d}"
+
+    def _named(self, names: str | list[str], place: str, word: str) -> list[str]:
+        found: list[str] = []
+        for name in [names] if isinstance(names, str) else names:
+            if name not in self._steps:
+                raise PlanInvalid(
+                    f"{place}, {word}: {name!r} is not a step before this one{self._known()}", _HINT
+                )
+            found += self._steps[name]
+        return list(dict.fromkeys(found))
+
+    def _known(self) -> str:
+        return f" (known so far: {', '.join(self._steps)})" if self._steps else ""
+
+    def _have(self) -> str:
+        if not self._inputs:
+            return " (the run has no inputs)"
+        return f" (inputs: {', '.join(self._inputs[:8])}{' ...' if len(self._inputs) > 8 else ''})"
+
+    def _subtask(self, step: Step, name: str, needs: list[str], inputs: list[str], source: str) -> str:
+        label = step.label or step.id
+        subtask: dict[str, Any] = {
+            "id": name,
+            "capability": step.capability,
+            "label": f"{label} {source}"[:200] if source else label,
+            "needs": needs,
+            "inputs": inputs,
+            "params": step.params,
+            "tolerant": step.tolerant,
+            "tries": step.tries,
+            "deadline_ms": int(step.deadline_s * 1000),
+        }
+        if step.output_schema is not None:
+            subtask["output_schema"] = step.output_schema
+        self.subtasks.append(subtask)
+        self._sources[name] = source
+        return name
+
+    def deliver(self, written: PlanFile) -> list[dict[str, str]]:
+        """What the person gets, by subtask."""
+        wanted = written.deliver or [written.steps[-1].id]
+        files: list[dict[str, str]] = []
+        for number, item in enumerate(wanted, 1):
+            step, output = (item, "") if isinstance(item, str) else (item.step, item.output)
+            if step not in self._steps:
+                raise PlanInvalid(f"deliver {number}: {step!r} is not a step{self._known()}", _HINT)
+            files += [{"subtask": name, "output": output} for name in self._steps[step]]
+        if len(files) > 256:
+            raise PlanInvalid(f"{len(files)} deliverables are more than one run delivers (256)", _HINT)
+        return files

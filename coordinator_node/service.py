@@ -1,0 +1,214 @@
+"""Shell: the service `runs`: what clients ask of a coordinator, and what they are told.
+
+Rules. A request may come twice and does the same once: a run is known by its id, which the client mints. A goal is planned before anything is written, so
+that one which nobody understands leaves nothing behind. The answer to a submission is given when the run is in the journal: from then on it
+survives whatever happens to this process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+from protocol.errors import ZwermError
+from protocol.messages import CancelRun, ListNodes, ListRuns, Ping, Reply, ShowRun, SubmitRun
+from protocol.messages.base import JsonObject
+
+from .errors import PlanInvalid, RunUnknown
+from .orders import CancelAsked, RunAccepted
+from .planner import Request, find_planner
+from .views import ref_view, run_view, summary_view
+
+if TYPE_CHECKING:
+    from mesh.endpoint import Received
+
+    from .node import CoordinatorRole
+
+__all__ = ["JournalFull", "RunsService"]
+
+_STANDS_S: Final = 20.0
+_FULL: Final = 0.8
+_DATA_BYTES_MAX: Final = 100_000
+"""Largest view that an answer carries as data; a larger one is stored, and the answer names it."""
+_INPUTS_MAX: Final = 1_000
+"""Files of one run: so many fit into the journal message that opens it."""
+
+
+class JournalFull(ZwermError):
+    """No new run is taken: what runs must be able to end."""
+
+    def __init__(self, share: float) -> None:
+        super().__init__(
+            "E_DISK_FULL",
+            f"the journal has used {share:.0%} of its space, so no new run is taken",
+            "Remove old runs (`zwerm runs rm`), or give the workspace more space.",
+        )
+
+
+class NotWritten(ZwermError):
+    """The journal did not confirm in time; the run may exist all the same."""
+
+    definite = False
+    retryable = True
+
+    def __init__(self) -> None:
+        super().__init__(
+            "E_STORE",
+            f"the journal did not confirm the run within {_STANDS_S:.0f} s",
+            "Ask again: the run id is kept.",
+        )
+
+
+class RunsService:
+    """Answers requests for one coordinator."""
+
+    def __init__(self, role: CoordinatorRole) -> None:
+        self._role = role
+        self._waiting: dict[str, asyncio.Future[None]] = {}
+
+    async def answer(self, received: Received) -> Reply:
+        """One request.
+
+        Raises:
+            ZwermError: it was refused; code, message and hint are the answer.
+        """
+        request = received.items[0]
+        if isinstance(request, SubmitRun):
+            return await self._submit(received.run, request, received.node)
+        if isinstance(request, CancelRun):
+            return await self._cancel(request, received.node)
+        if isinstance(request, ShowRun):
+            return await self._show(request)
+        if isinstance(request, ListRuns):
+            return await self._list(request)
+        if isinstance(request, ListNodes):
+            return Reply(ok=True, data=self._nodes())
+        if isinstance(request, Ping):
+            return Reply(ok=True, data={"node": self._role.endpoint.node, "name": self._role.endpoint.name})
+        return Reply(
+            ok=False,
+            code="E_TYPE",
+            message=f"a coordinator does not answer {type(request).__name__}",
+            hint="Update zwerm so that both sides have one version.",
+        )
+
+    def stands(self, run: str) -> None:
+        """The run is in the journal."""
+        waiting = self._waiting.pop(run, None)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(None)
+
+    def close(self) -> None:
+        """Nobody will be told anything any more."""
+        for waiting in self._waiting.values():
+            waiting.cancel()
+        self._waiting.clear()
+
+    # --- submit ---
+
+    async def _submit(self, run: str, request: SubmitRun, by: str) -> Reply:
+        role = self._role
+        if run in self._waiting:
+            await self._until_stands(run)
+        if run in role.engine.desks or await role.endpoint.journal.last(run) is not None:
+            state, content = await role.archive.get(run)
+            planner = content.plan.planner if content else ""
+            return Reply(
+                ok=True, data={"run": run, "planner": planner, "subtasks": len(state.subtasks), "again": True}
+            )
+        names = [named.name for named in request.inputs]
+        if len(set(names)) != len(names):
+            raise PlanInvalid("two of the inputs have the same name", "Give each file a name of its own.")
+        if len(names) + len(request.skipped) > _INPUTS_MAX:
+            raise PlanInvalid(
+                f"{len(names):,} files are more than one run takes ({_INPUTS_MAX:,})",
+                "Submit them in several runs.",
+            )
+        usage = await role.endpoint.journal.usage()
+        if usage.share >= _FULL:
+            raise JournalFull(usage.share)
+        planned = Request(request.goal, request.inputs, request.skipped, request.plan)
+        plan = await asyncio.to_thread(find_planner(request.planner).plan, planned)
+        artifacts, me = role.endpoint.artifacts, role.endpoint.me
+        goal_ref = await artifacts.put(request.goal.encode(), me)
+        plan_ref = await artifacts.put(plan.model_dump_json(by_alias=True).encode(), me)
+        if run not in self._waiting and run not in role.engine.desks:
+            self._waiting[run] = asyncio.get_running_loop().create_future()
+            role.take(RunAccepted(run, goal_ref, request.inputs, request.skipped, by, plan, plan_ref))
+        await self._until_stands(run)
+        return Reply(ok=True, data={"run": run, "planner": plan.planner, "subtasks": len(plan.subtasks)})
+
+    async def _until_stands(self, run: str) -> None:
+        waiting = self._waiting.get(run)
+        if waiting is None:
+            return
+        try:
+            async with asyncio.timeout(_STANDS_S):
+                await asyncio.shield(waiting)
+        except TimeoutError:
+            raise NotWritten from None
+
+    # --- the rest ---
+
+    async def _cancel(self, request: CancelRun, by: str) -> Reply:
+        run = await self._role.archive.find(request.run)
+        state, _ = await self._role.archive.get(run)
+        if state.status == "closed":
+            return Reply(ok=True, data={"run": run, "status": "closed", "outcome": state.outcome})
+        if run not in self._role.engine.desks:
+            raise RunUnknown(
+                f"run {run[-6:]} belongs to another coordinator",
+                "Start the device that took it, or wait until it is back.",
+            )
+        self._role.take(CancelAsked(run, by, request.reason))
+        return Reply(ok=True, data={"run": run, "status": "cancelling", "outcome": ""})
+
+    async def _show(self, request: ShowRun) -> Reply:
+        role = self._role
+        run = await role.archive.find(request.run)
+        state, content = await role.archive.get(run)
+        view = run_view(state, content, role.node_name)
+        encoded = json.dumps(view, ensure_ascii=False).encode()
+        if len(encoded) <= _DATA_BYTES_MAX:
+            return Reply(ok=True, data=view)
+        ref = await role.endpoint.artifacts.put(encoded, role.endpoint.me)
+        planner = content.plan.planner if content else ""
+        summary = summary_view(state, content.plan.goal if content else "", role.node_name, planner)
+        return Reply(ok=True, data={"schema": "zwerm.run/1", **summary, "detail": ref_view(ref)})
+
+    async def _list(self, request: ListRuns) -> Reply:
+        runs: list[Any] = [
+            summary_view(
+                state,
+                content.plan.goal if content else "",
+                self._role.node_name,
+                content.plan.planner if content else "",
+            )
+            for state, content in await self._role.archive.newest(request.limit)
+        ]
+        return Reply(ok=True, data={"runs": runs})
+
+    def _nodes(self) -> JsonObject:
+        role = self._role
+        now = role.endpoint.clock.now()
+        nodes: list[Any] = [
+            {
+                "node": presence.node,
+                "name": presence.name,
+                "state": presence.state,
+                "roles": list(presence.roles),
+                "version": presence.version,
+                "slots": presence.slots,
+                "slots_used": presence.slots_used,
+                "load": presence.load,
+                "refused": presence.refused,
+                "seen_s": round(max(0.0, now - presence.seen), 1),
+                "agents": [card.model_dump() for card in presence.agents],
+                "held": role.engine.market.sellers[presence.node].held
+                if presence.node in role.engine.market.sellers
+                else 0,
+            }
+            for presence in role.endpoint.roster.all()
+        ]
+        return {"coordinator": role.endpoint.node, "coordinator_name": role.endpoint.name, "nodes": nodes}
