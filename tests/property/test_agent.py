@@ -293,7 +293,7 @@ class Selling(RuleBasedStateMachine):
             assert slots.free(name) >= 0
         assert 0 <= slots.running_shared <= slots.total
         assert slots.running_shared == sum(pool.running for pool in slots.pools.values() if pool.shared)
-        assert sum(pool.reserved for pool in slots.pools.values()) == len(self.agent._bids)
+        assert sum(pool.reserved for pool in slots.pools.values()) == self.agent.open_bids
 
     @invariant()
     def what_runs_is_what_the_core_thinks_runs(self) -> None:
