@@ -16,8 +16,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator
-from importlib.resources import as_file, files
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 from mesh.background import daemon_command
@@ -27,6 +26,8 @@ from mesh.founding import found_swarm
 from mesh.home import Home
 from mesh.joining import join_swarm
 from mesh.output import Out
+
+from .documents.samples import sample_files
 
 __all__ = ["DEMO_GOAL", "DemoFailed", "demo_swarm", "run_demo"]
 
@@ -142,51 +143,39 @@ def _all_alive(root: Path, nodes: _Nodes) -> None:
             raise DemoFailed(f"{name} ended at once: {' / '.join(said[-3:]) or 'it said nothing'}")
 
 
-@contextlib.contextmanager
-def _samples() -> Iterator[Path]:
-    with as_file(files("agent_node.documents") / "samples") as folder:
-        yield folder
-
-
 async def run_demo(
     out: Out, *, documents: Path | None, output: Path, goal: str = DEMO_GOAL, keep: bool = False
 ) -> int:
     """Run the demo; returns the exit code of its run."""
+    sources = [documents] if documents is not None else sample_files()
     root = Path(tempfile.mkdtemp(prefix="zwerm-demo-"))
     try:
-        with _samples() as samples:
-            source = documents or samples
-            async with demo_swarm(root, out) as (hub, _):
-                command = [
-                    sys.executable,
-                    "-m",
-                    "mesh",
-                    "run",
-                    goal,
-                    "-i",
-                    str(source),
-                    "-o",
-                    str(output),
-                    "--home",
-                    str(hub.path),
-                ]
-                if out.as_json:
-                    command.append("--json")
-                if out.quiet:
-                    command.append("--quiet")
-                process = await asyncio.create_subprocess_exec(*command)
-                try:
-                    code = await process.wait()
-                except asyncio.CancelledError:
-                    with contextlib.suppress(ProcessLookupError):
-                        process.send_signal(signal.SIGINT)
-                    with contextlib.suppress(TimeoutError):
-                        async with asyncio.timeout(15):
-                            await process.wait()
-                    raise
-        return code
+        async with demo_swarm(root, out) as (hub, _):
+            return await _do_goal(hub, goal, sources, output, out)
     finally:
         if keep:
             out.say(f"state kept in {root}")
         else:
             shutil.rmtree(root, ignore_errors=True)
+
+
+async def _do_goal(hub: Home, goal: str, sources: list[Path], output: Path, out: Out) -> int:
+    """Run the goal as a person would, by the command, on the coordinator's device."""
+    command = [sys.executable, "-m", "mesh", "run", goal, "-o", str(output), "--home", str(hub.path)]
+    for source in sources:
+        command += ["-i", str(source)]
+    command += ["--json"] if out.as_json else []
+    command += ["--quiet"] if out.quiet else []
+    # A session of its own: a Ctrl-C in the terminal reaches us alone, and we pass it on once.
+    process = await asyncio.create_subprocess_exec(*command, start_new_session=True)
+    try:
+        return await process.wait()
+    except asyncio.CancelledError:
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(signal.SIGINT)
+        try:
+            async with asyncio.timeout(20):
+                await process.wait()
+        except TimeoutError:
+            process.kill()
+        raise

@@ -7,9 +7,11 @@ heavy libraries are imported inside the functions that need them, so that `zwerm
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import functools
 import os
+import signal
 import sys
 from collections.abc import Callable, Coroutine, Sequence
 from importlib.metadata import entry_points
@@ -159,6 +161,11 @@ def run_async(main_coroutine: Coroutine[Any, Any, T], *, timeout_s: float | None
     import asyncio
 
     async def bounded() -> T:
+        task = asyncio.current_task()
+        assert task is not None
+        # A plain SIGTERM would end the process at once, leaving children and half-written files.
+        with contextlib.suppress(NotImplementedError):
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
         async with asyncio.timeout(timeout_s):
             return await main_coroutine
 
@@ -170,7 +177,10 @@ def run_async(main_coroutine: Coroutine[Any, Any, T], *, timeout_s: float | None
     except ImportError:  # Windows and other Pythons have the standard loop
         pass
     with asyncio.Runner(loop_factory=factory) as runner:
-        return runner.run(bounded())
+        try:
+            return runner.run(bounded())
+        except asyncio.CancelledError:
+            raise KeyboardInterrupt from None
 
 
 class Cli(click.Group):

@@ -179,7 +179,7 @@ class Daemon:
             name=membership.node.name,
             version=VERSION,
             roles=sorted(membership.node.roles),
-            certificate=membership.certificate_raw,
+            certificate=lambda: membership.certificate_raw,
             started_ms=int(self.clock.now() * 1000),
         )
         facts.refused = lambda: sum(endpoint.refused() for endpoint in self.endpoints.values())
@@ -202,6 +202,10 @@ class Daemon:
                 jobs.append(watch_presence(endpoint, lambda: _agents(membership), presence_stop))
             role = self.roles[name] = self._make_role(name, endpoint, config.section(name))
             jobs.append(role.run(role_stop))
+        from .upkeep import Upkeep
+
+        upkeep = Upkeep(membership, list(self.endpoints.values()), lambda error: self._fail(error, stop))
+        jobs.append(upkeep.run(presence_stop))
         agent = self.roles.get("agent")
         if agent is not None:
             _describe(facts, agent)

@@ -463,6 +463,10 @@ class Endpoint:
         )
         return accepted.header, cast("list[Record]", self._decode(accepted))
 
+    def use_certificate(self, serial: bytes) -> None:
+        """From now on sign under a renewed certificate."""
+        self._sealer.serial = serial
+
     def refused(self) -> int:
         """How many envelopes were refused so far."""
         return sum(self.verifier.counts.values())

@@ -52,13 +52,13 @@ from .home import Home
 from .identity import load_seed
 from .membership import Membership, pack_chain
 from .nkeys import public_text
+from .upkeep import REVOCATIONS_KEY
 
-__all__ = ["EPHEMERAL_S", "REVOCATIONS_KEY", "EnrollerService"]
+__all__ = ["EPHEMERAL_S", "EnrollerService"]
 
 log = logging.getLogger("zwerm.enroller")
 
 EPHEMERAL_S = 86_400
-REVOCATIONS_KEY = "revocations"
 _BURN_REVOKED = b"revoked"
 _AT_ONCE_MAX = 32
 

@@ -139,6 +139,14 @@ class Membership:
                 "Restore it from a backup, or leave with `zwerm leave --wipe` and join again.",
             ) from None
 
+    def renewed(self, charter_chain: list[bytes], certificate: bytes) -> None:
+        """Take a renewed certificate (and perhaps a longer charter chain) into use; both were verified and stored."""
+        self.charter_chain = charter_chain
+        self.charter = self.store.charter = verify_chain(charter_chain, self.charter.swarm_id)
+        self.certificate_raw = certificate
+        self.certificate = verify_certificate(certificate, self.charter, self.clock.now())
+        self.store.add(certificate)
+
     @property
     def me(self) -> str:
         """Our public bus key."""

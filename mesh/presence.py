@@ -31,7 +31,7 @@ class Facts:
     """What a node says of itself; the daemon fills it from the roles that it runs."""
 
     def __init__(
-        self, *, name: str, version: str, roles: list[str], certificate: bytes, started_ms: int
+        self, *, name: str, version: str, roles: list[str], certificate: Callable[[], bytes], started_ms: int
     ) -> None:
         self.name = name
         self.version = version
@@ -51,7 +51,7 @@ class Facts:
             roles=self.roles,
             agents=self.cards(),
             slots=self.slots()[1],
-            certificate=self.certificate,
+            certificate=self.certificate(),
             started_ms=self.started_ms,
         )
 
