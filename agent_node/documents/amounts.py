@@ -36,11 +36,13 @@ _MARK = re.compile(
 )
 _TAIL = r"(?:[.,][-–—]+)?"
 _AFTER = re.compile(
-    rf"(?P<gap>\.?{_GAP}?(?:\$(?=[ ]?\d)[ ]?)?)(?P<minus>[-−–]?)(?P<n>{NUMBER}){_TAIL}(?!\d)(?![.,]\d)(?:{MULTIPLIER})?"
+    rf"(?P<gap>(?:\.(?=[ ]))?{_GAP}?(?:\$(?=[ ]?\d)[ ]?)?)(?P<minus>[-−–]?)(?P<n>{NUMBER}){_TAIL}(?!\d)(?![.,]\d)(?:{MULTIPLIER})?"
 )
 _BEFORE = re.compile(
-    rf"(?<![\w.,/:])(?<!\d-)(?P<minus>[-−–+]?)(?P<n>{NUMBER}){_TAIL}(?:{MULTIPLIER})?(?P<gap>(?:{_GAP}|-)?\n?)\Z"
+    rf"(?<![\w.,/:])(?P<minus>[-−–+]?)(?P<n>{NUMBER}){_TAIL}(?:{MULTIPLIER})?(?P<gap>(?:{_GAP}|-)?\n?)\Z"
 )
+_DIGIT_SOON = re.compile(r"[^\w\n]{0,4}\d")
+_TAIL_END = ("-", "–", "—", ".")
 _RANGE = re.compile(
     rf"{_GAP}?(?P<to>-|–|—|to|bis|and|or|tot|à){_GAP}?(?P<n>{NUMBER})(?!\d)(?![.,]\d)(?:{MULTIPLIER})?(?!\w)(?!\s?%)"
 )
@@ -54,7 +56,7 @@ _LEADING = re.compile(
     rf"(?P<sign>[$£€¥]|\b(?:USD|EUR|GBP|CHF)\b){_GAP}?(?P<n>\d{{1,3}}(?:[.,]\d{{3}})*(?:[.,]\d{{1,2}})?)(?![\d.,]?\d)"
 )
 _FOLLOWING = re.compile(
-    rf"(?<![\d.,])(?P<n>\d{{1,3}}(?:[.,]\d{{3}})*(?:[.,]\d{{1,2}})?){_GAP}?(?P<sign>[$£€¥]|\b(?:USD|EUR|GBP|CHF)\b)(?!{_GAP}?\d)"
+    rf"(?<![\d.,])(?P<n>\d{{1,3}}(?:[.,]\d{{3}})*(?:[.,]\d{{1,2}})?){_GAP}?(?P<sign>[$£€¥]|\b(?:USD|EUR|GBP|CHF)\b)"
 )
 
 
@@ -123,13 +125,17 @@ class _Search:
         if not currency or not self._free(start, mark.end()):
             return
         text = self._text
-        before = _BEFORE.search(text, max(0, start - _AROUND), start)
-        if before is not None and not self._free(before.start("n"), start):
-            before = None
         word = sign.lower() in WORDS
-        after = None if word or sign == "¢" else _AFTER.match(text, mark.end())
-        if after is not None and not (self._allowed(sign, start, after) and self._free(start, after.end())):
-            after = None
+        # Looking at the next characters first keeps a page full of signs as cheap as a page without.
+        before = after = None
+        if text[max(0, start - 2) : start].strip(" \n\u00a0\u202f")[-1:].isalnum() or text[start - 2 : start - 1] in _TAIL_END:
+            before = _BEFORE.search(text, max(0, start - _AROUND), start)
+            if before is not None and not self._free(before.start("n"), start):
+                before = None
+        if not word and sign != "¢" and _DIGIT_SOON.match(text, mark.end()):
+            after = _AFTER.match(text, mark.end())
+            if after is not None and not (self._allowed(sign, start, after) and self._free(start, after.end())):
+                after = None
         if before is not None and after is not None:
             if (not before["gap"] and after["gap"]) or self._style.follows(sign):
                 after = None

@@ -30,7 +30,7 @@ _WRAPPED = re.compile(r"[ ]?\n((?=\S{0,300}[./])[\w~%-][^\s<>\"`^{}|\\]{0,299})(
 _TRAILING = ".,;:!?'\"*_~…’"
 _PAIRS = {")": "(", "]": "["}
 
-_LOCAL = re.compile(r"[\w.!#$%&'*+/=?^~-]{1,64}\Z")
+_LOCAL_BACKWARDS = re.compile(r"[\w.!#$%&'*+/=?^~-]{1,64}")
 _DOMAIN = re.compile(r"((?:[^\W_](?:[\w-]{0,61}[^\W_])?\.){1,8}([^\W\d_][\w-]{0,22}[^\W_]))(?![\w@])")
 _SPELLED = re.compile(
     r"(?<![\w.@])([\w.+-]{1,64})\s?(?:\(at\)|\[at\]|<at>|\{at\}|\s(?:at|AT)\s(?=[\w-]{1,63}(?:\s?(?:\(dot\)|\[dot\]|<dot>|\{dot\})|\s(?:dot|DOT)\s)))"
@@ -104,10 +104,10 @@ def _plain_emails(text: str) -> Iterator[Found]:
     position = text.find("@")
     while position >= 0:
         after = position + 1
-        local = _LOCAL.search(text[max(0, position - 65) : position])
+        local = _LOCAL_BACKWARDS.match(text[max(0, position - 64) : position][::-1])
         domain = _DOMAIN.match(text, after) if local is not None else None
         if local is not None and domain is not None and domain[2].lower() not in _FILES:
-            name = _local_part(local[0])
+            name = _local_part(local[0][::-1])
             start = position - len(name)
             if name and not _is_address_of_something_else(text, start, domain.end()):
                 yield Found(start, domain.end(), "email", f"{name}@{domain[1].lower()}")

@@ -78,6 +78,7 @@ _QUARTER = re.compile(
     rf"(?<![\w.-])(?:[QT]([1-4])(?:{_GAP}|/|-|[ ]?of[ ])?'?{_YEAR}|{_YEAR}(?:{_GAP}|-|/)?[QT]([1-4])(?!\w)"
     rf"|(first|second|third|fourth|1st|2nd|3rd|4th|[1-4]\.){_GAP}(?:quarter|Quartal)(?:,?{_GAP}(?:of{_GAP})?)?{_YEAR})"
 )
+_MONTH_SLASH_YEAR = re.compile(r"(?<![\w./+-])(0[1-9]|1[0-2])/((?:19|20)\d\d)(?![\w/]|[.,-]\d)")
 _ORDINALS = {"first": 1, "second": 2, "third": 3, "fourth": 4}
 
 
@@ -121,6 +122,8 @@ def find_dates(text: str, taken: Spans, *, month_first: bool | None = None) -> l
         month_first = worded_month_first[1] > worded_month_first[0]
     for item in _numeric(text, month_first):
         keep(item)
+    for match in _MONTH_SLASH_YEAR.finditer(text):
+        keep(Found(match.start(), match.end(), "date", f"{match[2]}-{match[1]}"))
     return sorted(found, key=lambda item: item.start)
 
 

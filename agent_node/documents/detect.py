@@ -208,9 +208,9 @@ def _western(name: str, data: bytes, high: int) -> str:
     likely = sum(
         1
         for char in text
-        if char > "\x7f" and (char.isalpha() or char in "‘’“”–—…•€£©®°§«»·\xa0½¼¾²³±×´¡¿ºª¹µ™")
+        if char > "\x7f" and (char.isalpha() or char in "‘’‚‹›„“”–—…•€£©®°§«»·\xa0½¼¾²³±×´¡¿ºª¹µ™")
     )
-    if not text or high > len(data) * 0.3 or likely < high * 0.9:
+    if not text or high > len(data) * 0.4 or likely < high * 0.9:
         raise DocumentError(
             "E_ENCODING",
             f"{name} is text in an encoding that could not be found out: neither UTF-8 nor a Western one.",
