@@ -105,6 +105,7 @@ def parse_endpoint(text: str, source: Source = "flag") -> Endpoint:
         or not _is_host(host)
         or port == 0
         or parts.username is not None
+        or not bare.isprintable()  # line breaks would be dropped silently
         or parts.path.strip("/")
         or parts.query
         or parts.fragment

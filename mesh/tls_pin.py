@@ -98,6 +98,8 @@ def _check(shown: list[bytes], pin: bytes, now: float) -> bytes:
                     raise PinFailure("the server's certificate is not for a swarm's bus")
             if index and pin_of(shown[index]) == pin:
                 return shown[index]
+    except PinFailure:  # which is a ValueError, too
+        raise
     except (ValueError, TypeError, InvalidSignature, x509.ExtensionNotFound) as error:
         raise PinFailure("the server showed a chain of certificates that does not hold together") from error
     raise PinFailure("the server's certificate does not lead to the one that the invite pins")
