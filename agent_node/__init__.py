@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .capability import Given, Job, JobFailed, Output, capability
+    from .functions import Given, Job, JobFailed, Output, capability
     from .serving import serve
 
 __all__ = ["Given", "Job", "JobFailed", "Output", "capability", "serve"]
@@ -21,7 +21,7 @@ def __getattr__(name: str) -> Any:
 
         return serve
     if name in __all__:
-        from . import capability as module
+        from . import functions as module
 
         return getattr(module, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from .capability import Job, Output
+from .functions import Job, Output
 from .history import Prior
 from .policy import AgentSpec
 

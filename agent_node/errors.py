@@ -62,4 +62,4 @@ def plain(text: str, limit: int = _TEXT_MAX) -> str:
         char if char in "\n\t" or unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Co") else "\ufffd"
         for char in text
     )
-    return kept if len(kept) <= limit else "…" + kept[-(limit - 1) :]
+    return kept if len(kept) <= limit else "…" + kept[len(kept) - limit + 1 :]

@@ -54,4 +54,6 @@ def serve(*functions: Callable[..., Any], home: str | None = None) -> None:
                 raise ConfigError(f"{out.name} cannot be offered: {out.error.message}", out.error.hint)
         return role
 
-    asyncio.run(run_until_signalled(Daemon(Home(locate_home(home)), make_role=make_role)))
+    place = Home(locate_home(home))
+    place.load()
+    asyncio.run(run_until_signalled(Daemon(place, make_role=make_role)))

@@ -29,7 +29,7 @@ from typing import Any, BinaryIO, Final
 
 import msgpack
 
-from .capability import Given, Job, JobCancelled, JobFailed, Output, as_outputs
+from .functions import Given, Job, JobCancelled, JobFailed, Output, as_outputs
 from .limits_proc import die_with_parent, set_limits
 from .tree_proc import end_children
 

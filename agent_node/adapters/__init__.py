@@ -175,7 +175,7 @@ def _python(entry: AgentEntry, place: Place) -> Adapter:
         pool = _pool(entry.name, place, env=dict(entry.env))
         return ProcessFunction(spec, dict.fromkeys(spec.capabilities, target), pool)
     check_target(target)
-    from agent_node.capability import JobFailed
+    from agent_node.functions import JobFailed
     from agent_node.worker import load_target
 
     try:
@@ -187,7 +187,7 @@ def _python(entry: AgentEntry, place: Place) -> Adapter:
 
 
 def _decorated(function: Callable[..., Any], place: Place) -> Adapter:
-    from agent_node.capability import MARK, Capability
+    from agent_node.functions import MARK, Capability
 
     from .python_func import InlineFunction, ProcessFunction
 

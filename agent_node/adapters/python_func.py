@@ -3,7 +3,7 @@
 Modes. `process` (the default) runs the function in a warm worker with its own limits: whatever it does, the node goes on. `thread` is for trusted
 functions that wait: Python cannot kill a thread, so a cancelled job is over, and its slot free, only when the function returns or asks for
 progress. `inline` runs in the node's loop, for what is over in less than a millisecond or is asynchronous; a plain function that needs no
-input costs no task at all. Counterparts: `capability` (what is written by hand), `worker_proc` (mode process).
+input costs no task at all. Counterparts: `functions` (what is written by hand), `worker_proc` (mode process).
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from agent_node.capability import Given, JobCancelled, JobFailed, Output, as_outputs
-from agent_node.capability import Job as FunctionJob
 from agent_node.errors import AdapterError, WorkError
+from agent_node.functions import Given, JobCancelled, JobFailed, Output, as_outputs
+from agent_node.functions import Job as FunctionJob
 from agent_node.policy import AgentSpec
 from agent_node.worker_proc import WorkerPool
 

@@ -10,7 +10,7 @@ import sys
 import time
 from typing import Any
 
-from agent_node.capability import Job, JobFailed, Output
+from agent_node.functions import Job, JobFailed, Output
 
 CHILD = "import os, sys, time; os.setsid(); sys.argv.append('zwerm-test-child'); time.sleep(600)"
 

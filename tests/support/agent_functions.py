@@ -10,7 +10,7 @@ import threading
 import time
 from pathlib import Path
 
-from agent_node.capability import Job, JobFailed, Output
+from agent_node.functions import Job, JobFailed, Output
 
 
 def shout(job: Job) -> Output:
