@@ -1,4 +1,4 @@
-"""The charter: who may found trust in a swarm (SPEC CHA-1 to CHA-8). A chain of signed objects from the first, whose hash IS the swarm.
+"""The charter: who may found trust in a swarm (SPEC CHA-1 to CHA-7). A chain of signed objects from the first, whose hash IS the swarm.
 
 Charter n names the root keys and how many of them must sign, the issuers (who may admit nodes, with which rights, until when), the bus
 servers with their pins, the zones. Charter n+1 needs the signatures of enough roots of n and of enough roots of n+1, and names the hash of

@@ -1,4 +1,4 @@
-"""Who is a member, as a verifier needs to know it: keys, rights and dates by node id (SPEC CERT-7 to CERT-10).
+"""Who is a member, as a verifier needs to know it: keys, rights and dates by node id (SPEC CERT-7 to CERT-9).
 
 Filled from certificates that `certificate.verify_certificate` accepted, and from revocations; never from a message's own words. A node has
 one current certificate. When a newer one comes the one before stays good for 60 s, for messages on their way, and all are kept for a

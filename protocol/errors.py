@@ -8,7 +8,7 @@ Draw it as a small tree; packages above add branches, never another root:
            └─ (mesh, roles)    what went wrong between this device and the rest
 
 A code is stable and is meant for programs; message and hint are for a person: what happened and why, and what to do next. The codes
-of `Rejected` are those of SPEC (ENV-9, INV-6, OBJ-6, KEY-3, ...), in the order in which a verifier tests for them.
+of `Rejected` are those of SPEC (ENV-9, OBJ-4, CERT-5, INV-5, ...), in the order in which a verifier tests for them.
 Rules: a `Rejected` is made on the hot path, by anybody who can send bytes, so making one costs a fraction of a microsecond: the
 words are looked up when somebody reads them.
 """
@@ -52,7 +52,7 @@ class ZwermError(Exception):
         return f"{self.message} ({self.code})"
 
 
-class Rejected(ZwermError):  # noqa: N818 - it says what happened, and it is the word of SPEC
+class Rejected(ZwermError):
     """Something from outside was refused, for the one reason that `code` names. Nothing in it was acted upon."""
 
     if TYPE_CHECKING:
@@ -127,7 +127,7 @@ EXPLANATIONS: Final[dict[str, tuple[str, str]]] = {
     ),
     # Keys.
     "E_KEY": ("the public key is not one that proves anything", "Make a new key pair on that device."),
-    # The invite's text (INV-6).
+    # The invite's text (INV-5).
     "E_PREFIX": (
         "this is not an invite: invites begin with swarm1",
         "Copy the whole line that `zwerm invite` printed.",

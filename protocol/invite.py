@@ -246,7 +246,7 @@ def _decode_endpoint(kind: int, content: bytes) -> Endpoint | None:
 
 
 def proof_key(invite: Invite) -> SigningKey:
-    """Derive the key that proves possession of the invite's secret (INV-7)."""
+    """Derive the key that proves possession of the invite's secret (INV-6)."""
     derived = HKDF(algorithm=SHA256(), length=32, salt=invite.swarm_id, info=b"swarm-invite-v1 proof").derive(
         invite.secret
     )

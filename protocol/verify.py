@@ -1,4 +1,4 @@
-"""The one door: bytes from outside become a message here, or a `Rejected` with the reason (SPEC ENV-9 to ENV-17).
+"""The one door: bytes from outside become a message here, or a `Rejected` with the reason (SPEC ENV-9 to ENV-19).
 
 The tests come in the order of ENV-9, cheap ones first, each with its own code, so that two implementations give the same answer to the same
 bytes and junk costs less than a microsecond. Nothing of a message is used, and nothing remembered about its sender, before its signature
