@@ -16,7 +16,7 @@ from typing import Final
 from protocol.messages import Bid, Decline
 from protocol.records import BidNote, DeclineNote
 
-from .assignment import Lot, assign
+from .assignment import FULL, Lot, assign
 from .history import History
 from .market import Market, Seller
 from .orders import Answer
@@ -35,6 +35,7 @@ _ENOUGH: Final = 8
 _CROWD_LOAD: Final = 0.4
 _CROWD_WAIT: Final = 0.8
 _NOTES_MAX: Final = 64
+_OPENED_MAX: Final = 20_000
 
 
 @dataclass(slots=True)
@@ -105,6 +106,8 @@ class Auction:
         self._timers: Timers[int] = Timers()
         self._batches: dict[int, _Batch] = {}
         self._count = 0
+        self._opened: dict[tuple[Key, int], float] = {}
+        """When rounds were opened, the last of them: late answers are timed, too, or no window would ever fit a slow node."""
 
     def __contains__(self, key: Key) -> bool:
         return key in self._rounds
@@ -116,7 +119,10 @@ class Auction:
         """Begin to take bids for rounds that were made with `batch`."""
         for one in rounds:
             self._rounds[one.key] = one
+            self._opened[one.key, one.number] = batch.opened
             batch.open.add(one.key)
+        while len(self._opened) > _OPENED_MAX:
+            del self._opened[next(iter(self._opened))]
         self._count += 1
         self._batches[self._count] = batch
         self._timers.set(self._count, batch.opened + window_s)
@@ -138,7 +144,10 @@ class Auction:
         late: list[Bid] = []
         seller = self._market.sellers.get(node)
         held = seller.held if seller else 0
-        timed = False
+        if seller is not None and items:
+            opened = self._opened.get(((run, items[0].subtask), items[0].round))
+            if opened is not None:
+                seller.answered(now - opened)
         for item in items:
             key = (run, item.subtask)
             one = self._rounds.get(key)
@@ -146,9 +155,6 @@ class Auction:
                 if isinstance(item, Bid):
                     late.append(item)
                 continue
-            if not timed and seller is not None:
-                seller.answered(now - one.batch.opened)
-                timed = True
             if isinstance(item, Decline):
                 one.declines[node] = DeclineNote(node=node, code=item.code, detail=item.detail)
                 one.bids.pop(node, None)
@@ -237,18 +243,20 @@ class Auction:
     def _crowding(self, groups: Iterable[list[Candidate]]) -> _Crowding:
         free: dict[str, int] = {}
         total: dict[str, int] = {}
+        most: dict[str, int] = {}
         for candidates in groups:
             for candidate in candidates:
-                seller = self._market.sellers.get(candidate.node)
-                since = (seller.held if seller else 0) - candidate.held
-                left = candidate.bid.free_slots - max(0, since)
-                node = candidate.node
+                node, bid = candidate.node, candidate.bid
+                seller = self._market.sellers.get(node)
+                since = max(0, (seller.held if seller else 0) - candidate.held)
+                left = bid.free_slots - since
                 free[node] = min(free.get(node, left), left)
                 if node not in total:
-                    total[node] = max(
-                        1, candidate.bid.free_slots, *(seller.info.slots.values() if seller else ())
-                    )
-        return _Crowding(free, total)
+                    total[node] = max(1, bid.free_slots, *(seller.info.slots.values() if seller else ()))
+                # Beside its free slots a node takes a queue of about as many; one that bids has room for one at least.
+                room = max(1, left + total[node] - bid.queue)
+                most[node] = min(most.get(node, room), room)
+        return _Crowding(free, total, most)
 
     def _decision(self, one: Round, candidates: list[Candidate], chosen: dict[Key, str]) -> Decision:
         ranked = sorted(candidates, key=lambda candidate: -candidate.score)
@@ -265,12 +273,15 @@ class Auction:
 
 @dataclass(frozen=True, slots=True)
 class _Crowding:
-    """What one more subtask at a node is worth less: its load first, the wait for a slot when the free ones are gone."""
+    """What one more subtask at a node is worth less: its load first, then the wait for a slot, until its queue is full."""
 
     free: dict[str, int]
     total: dict[str, int]
+    most: dict[str, int]
 
     def __call__(self, node: str, given: int) -> float:
+        if given >= self.most[node]:
+            return FULL
         total = self.total[node]
         over = given - self.free[node] + 1
         return _CROWD_LOAD * given / total + (_CROWD_WAIT * over / total if over > 0 else 0.0)

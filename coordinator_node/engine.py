@@ -519,7 +519,10 @@ class Engine:
                 self.command(Say(run, loser.bus_key, reject))
             return
         self.market.fly(one.capability, -1)
-        if one.busy:
+        if decision.crowded or one.busy:
+            for candidate in one.bids.values():
+                reject = Reject(subtask=name, round=one.number, reason="withdrawn")
+                self.command(Say(run, candidate.bus_key, reject))
             self.scheduler.full(one.capability, self._now)
             self._add(desk, name)
         elif one.unanswered:

@@ -10,25 +10,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, TypeAlias
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 from mesh.errors import MeshError, WriteConflict
 from protocol.errors import Rejected
-from protocol.messages import NamedRef
-from protocol.records import (
-    RECORDS_PER_MESSAGE_MAX,
-    Accepted,
-    Awarded,
-    PlanAdopted,
-    Record,
-    RunClosed,
-    RunOpened,
-)
+from protocol.records import Record, RunClosed
 
 from .fold import apply
+from .lane import Durable, Lane
 from .orders import Command
 from .state import RunState
 
@@ -39,13 +30,9 @@ __all__ = ["Folded", "JournalStore", "read_run"]
 
 log = logging.getLogger("zwerm.journal")
 
-_VALUES_MAX: Final = 8_000
-"""Values in one message, by estimate; what is sealed may hold 10,000 (`protocol.limits.MSGPACK_NODES`)."""
 _PAUSE_FIRST_S: Final = 0.1
 _PAUSE_MAX_S: Final = 5.0
 
-Durable: TypeAlias = tuple[int, Record]
-"""A record that is in the journal, and its number within its run (from 1)."""
 Released = Callable[[str, Sequence[Durable], Sequence[Command]], None]
 
 
@@ -75,17 +62,6 @@ async def read_run(endpoint: Endpoint, run: str) -> Folded | None:
     return None if state is None else Folded(state, seq)
 
 
-@dataclass(slots=True)
-class _Lane:
-    """One run: where its journal ends, how many records it has, and what waits."""
-
-    seq: int = 0
-    count: int = 0
-    waiting: deque[Record | list[Command]] = field(default_factory=deque)
-    writing: bool = False
-    deposed: bool = False
-
-
 class JournalStore:
     """All runs' journals.
 
@@ -107,21 +83,21 @@ class JournalStore:
         self._start = start
         self._released = released
         self._deposed = deposed
-        self._lanes: dict[str, _Lane] = {}
+        self._lanes: dict[str, Lane] = {}
         self._idle = asyncio.Event()
         self._idle.set()
-        self._writing = 0
+        self._writing: set[str] = set()
         self.appends = 0
         """Messages written so far."""
 
     def adopt(self, folded: Folded) -> None:
         """Go on with a run that was read."""
-        self._lanes[folded.state.run] = _Lane(folded.seq, folded.state.records)
+        self._lanes[folded.state.run] = Lane(folded.seq, folded.state.records)
 
     def forget(self, run: str) -> None:
         """Nothing more will be written for a run."""
         lane = self._lanes.get(run)
-        if lane is not None and not lane.writing:
+        if lane is not None and run not in self._writing:
             del self._lanes[run]
 
     def count(self, run: str) -> int:
@@ -133,18 +109,12 @@ class JournalStore:
         """Write records, then let commands out; commands alone leave at once when nothing of the run waits."""
         lane = self._lanes.get(run)
         if lane is None:
-            lane = self._lanes[run] = _Lane()
-        if lane.deposed:
-            return
-        lane.waiting += records
-        if commands:
-            if not lane.waiting and not lane.writing:
-                self._released(run, (), commands)
-                return
-            lane.waiting.append(list(commands))
-        if not lane.writing:
-            lane.writing = True
-            self._writing += 1
+            lane = self._lanes[run] = Lane()
+        at_once = lane.push(records, commands)
+        if at_once:
+            self._released(run, (), at_once)
+        if lane.waiting and run not in self._writing:
+            self._writing.add(run)
             self._idle.clear()
             self._start(self._write(run, lane))
 
@@ -152,53 +122,21 @@ class JournalStore:
         """Wait until nothing waits."""
         await self._idle.wait()
 
-    async def _write(self, run: str, lane: _Lane) -> None:
+    async def _write(self, run: str, lane: Lane) -> None:
         try:
-            while lane.waiting and not lane.deposed:
-                records = self._pack(lane)
-                if records and not await self._append(run, lane, records):
-                    lane.deposed = True
-                    lane.waiting.clear()
+            while records := lane.take():
+                if not await self._append(run, lane, records):
+                    lane.close()
                     self._deposed(run)
                     return
-                first = lane.count + 1
-                lane.count += len(records)
-                durable = list(enumerate(records, first))
-                commands: list[Command] = []
-                while lane.waiting and isinstance(lane.waiting[0], list):
-                    head = lane.waiting.popleft()
-                    assert isinstance(head, list)
-                    commands += head
+                durable, commands = lane.written()
                 self._released(run, durable, commands)
         finally:
-            lane.writing = False
-            self._writing -= 1
+            self._writing.discard(run)
             if not self._writing:
                 self._idle.set()
 
-    @staticmethod
-    def _pack(lane: _Lane) -> list[Record]:
-        """Take out the records of the next message. Commands between them go out after it, which is later than they may."""
-        records: list[Record] = []
-        held: list[Command] = []
-        values = 0
-        while lane.waiting and len(records) < RECORDS_PER_MESSAGE_MAX:
-            head = lane.waiting[0]
-            if isinstance(head, list):
-                held += head
-                lane.waiting.popleft()
-                continue
-            weight = _weight(head)
-            if records and values + weight > _VALUES_MAX:
-                break
-            values += weight
-            records.append(head)
-            lane.waiting.popleft()
-        if held:
-            lane.waiting.appendleft(held)
-        return records
-
-    async def _append(self, run: str, lane: _Lane, records: list[Record]) -> bool:
+    async def _append(self, run: str, lane: Lane, records: Sequence[Record]) -> bool:
         """Make records durable, however long it takes; False when the run is somebody else's by now."""
         raw = self._endpoint.seal_record(run, records)
         pause = _PAUSE_FIRST_S
@@ -230,19 +168,3 @@ class JournalStore:
         except Rejected:
             return None
         return next((record for record in reversed(records) if isinstance(record, RunClosed)), None)
-
-
-def _weight(record: Record) -> int:
-    """About how many values a record is."""
-    if isinstance(record, Awarded):
-        return 16 + 10 * len(record.bids)
-    if isinstance(record, PlanAdopted):
-        return 12 + sum(10 + len(entry.needs) for entry in record.subtasks)
-    if isinstance(record, RunOpened):
-        return 16 + 9 * len(record.inputs) + 4 * len(record.skipped)
-    files: list[NamedRef] = []
-    if isinstance(record, Accepted):
-        files = record.outputs
-    elif isinstance(record, RunClosed):
-        files = record.deliverables
-    return 12 + 9 * len(files) + 5 * len(getattr(record, "declines", ()))

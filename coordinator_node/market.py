@@ -153,6 +153,9 @@ class Market:
         return rng.sample(sellers, ASKED_MAX), False
 
     def window_s(self, asked: list[Seller]) -> float:
-        """How long to wait for the answers of these nodes."""
-        slowest = max((seller.slowest_s or WINDOW_FIRST_S / 3 for seller in asked), default=0.0)
+        """How long to wait for the answers of these nodes; longer for those who let the last window pass."""
+        slowest = max(
+            ((seller.slowest_s or WINDOW_FIRST_S / 3) * 2.0 ** min(seller.silent, 4) for seller in asked),
+            default=0.0,
+        )
         return min(WINDOW_MAX_S, max(WINDOW_MIN_S, 3 * slowest + _THINK_S))

@@ -31,7 +31,8 @@ from .archive import Archive
 from .checking_store import Checker
 from .config import load_config
 from .engine import Engine
-from .journal_store import Durable, JournalStore
+from .journal_store import JournalStore
+from .lane import Durable
 from .offers import award_values
 from .orders import (
     AnswersReceived,

@@ -1,0 +1,116 @@
+"""The order of effects of one run: records wait, go into the journal in packs, and let the commands behind them out.
+
+Rules. One pack is on its way at a time; what comes meanwhile waits for the next (group commit). A command leaves when every record that was there
+before it is durable, and commands leave in order; with nothing on its way they leave at once. A core, so that the simulated world
+and `journal_store` keep the very same order.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Final, TypeAlias
+
+from protocol.messages import NamedRef
+from protocol.records import (
+    RECORDS_PER_MESSAGE_MAX,
+    Accepted,
+    Awarded,
+    PlanAdopted,
+    Record,
+    RunClosed,
+    RunOpened,
+)
+
+from .orders import Command
+
+__all__ = ["Durable", "Lane"]
+
+_VALUES_MAX: Final = 8_000
+"""Values in one message, by estimate; what is sealed may hold 10,000 (`protocol.limits.MSGPACK_NODES`)."""
+
+Durable: TypeAlias = tuple[int, Record]
+"""A record that is in the journal, and its number within its run (from 1)."""
+
+
+class Lane:
+    """One run.
+
+    Args:
+        seq: sequence number of the journal's last message of the run.
+        count: records of the run that are in the journal.
+    """
+
+    def __init__(self, seq: int = 0, count: int = 0) -> None:
+        self.seq = seq
+        self.count = count
+        self.waiting: deque[Record | list[Command]] = deque()
+        self.flying: Sequence[Record] = ()
+        self.closed = False
+
+    def push(self, records: Sequence[Record], commands: Sequence[Command]) -> Sequence[Command]:
+        """What a step led to; returns the commands that may leave at once."""
+        if self.closed:
+            return ()
+        self.waiting += records
+        if not commands:
+            return ()
+        if not self.waiting and not self.flying:
+            return commands
+        self.waiting.append(list(commands))
+        return ()
+
+    def take(self) -> Sequence[Record]:
+        """The next pack, which is on its way from now on; empty when nothing waits."""
+        assert not self.flying, "a pack is on its way"
+        records: list[Record] = []
+        held: list[Command] = []
+        values = 0
+        while self.waiting and len(records) < RECORDS_PER_MESSAGE_MAX:
+            head = self.waiting[0]
+            if isinstance(head, list):
+                held += head
+            else:
+                values += weight(head)
+                if records and values > _VALUES_MAX:
+                    break
+                records.append(head)
+            self.waiting.popleft()
+        if held:
+            # Commands between the records of a pack go out behind it: later than they may, never earlier.
+            self.waiting.appendleft(held)
+        self.flying = records
+        return records
+
+    def written(self) -> tuple[list[Durable], list[Command]]:
+        """The pack is durable: its records with their numbers, and the commands that it let out."""
+        durable = list(enumerate(self.flying, self.count + 1))
+        self.count += len(self.flying)
+        self.flying = ()
+        commands: list[Command] = []
+        while self.waiting and isinstance(head := self.waiting[0], list):
+            commands += head
+            self.waiting.popleft()
+        return durable, commands
+
+    def close(self) -> None:
+        """The run is somebody else's: nothing of it leaves any more."""
+        self.closed = True
+        self.waiting.clear()
+        self.flying = ()
+
+
+def weight(record: Record) -> int:
+    """About how many values a record is."""
+    if isinstance(record, Awarded):
+        return 16 + 10 * len(record.bids)
+    if isinstance(record, PlanAdopted):
+        return 12 + sum(10 + len(entry.needs) for entry in record.subtasks)
+    if isinstance(record, RunOpened):
+        return 16 + 9 * len(record.inputs) + 4 * len(record.skipped)
+    files: list[NamedRef] = []
+    if isinstance(record, Accepted):
+        files = record.outputs
+    elif isinstance(record, RunClosed):
+        files = record.deliverables
+    return 12 + 9 * len(files) + 5 * len(getattr(record, "declines", ()))
