@@ -306,8 +306,11 @@ from mesh.errors import DiskFull
 from mesh.pki import found_ca
 from mesh.server_proc import NatsServer
 from mesh.workspace import WorkspaceSizes
+import mesh.workspace_nats
 from mesh.workspace_nats import ensure_streams, open_workspace
 from tests.support.nats import CLOCK, Site, site_settings
+
+mesh.workspace_nats.PATIENCE_S, mesh.workspace_nats._WRITE_TRY_S = 2.0, 0.5
 
 async def use(site, disk, group):
     bus = await site.connect("enroller")
@@ -328,6 +331,7 @@ async def use(site, disk, group):
     except DiskFull as error:
         print("DISK FULL:", error.message)
     (disk / "fill").unlink()
+    mesh.workspace_nats.PATIENCE_S = 12.0
     await burns.create("aa.201", b"later")
     print("AGAIN", await burns.get("aa.0"), await burns.get("aa.201"), site.server.restarts)
 
