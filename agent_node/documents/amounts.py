@@ -128,13 +128,18 @@ class _Search:
         word = sign.lower() in WORDS
         # Looking at the next characters first keeps a page full of signs as cheap as a page without.
         before = after = None
-        if text[max(0, start - 2) : start].strip(" \n\u00a0\u202f")[-1:].isalnum() or text[start - 2 : start - 1] in _TAIL_END:
+        if (
+            text[max(0, start - 2) : start].strip(" \n\u00a0\u202f")[-1:].isalnum()
+            or text[start - 2 : start - 1] in _TAIL_END
+        ):
             before = _BEFORE.search(text, max(0, start - _AROUND), start)
             if before is not None and not self._free(before.start("n"), start):
                 before = None
         if not word and sign != "¢" and _DIGIT_SOON.match(text, mark.end()):
             after = _AFTER.match(text, mark.end())
-            if after is not None and not (self._allowed(sign, start, after) and self._free(start, after.end())):
+            if after is not None and not (
+                self._allowed(sign, start, after) and self._free(start, after.end())
+            ):
                 after = None
         if before is not None and after is not None:
             if (not before["gap"] and after["gap"]) or self._style.follows(sign):

@@ -23,7 +23,7 @@ _MONEY_WORD = re.compile(
     re.IGNORECASE,
 )
 _NOT_MONEY = re.compile(
-    r"(?<![^\W_])(?:date|datum|day|days|id|no|number|nr|qty|quantity|count|anzahl|aantal|%|percent|rate|year|unit|units)(?![^\W_])",
+    r"(?<![^\W_])(?:date|datum|day|days|id|no|number|nr|qty|quantity|count|anzahl|aantal|%|percent|rate|year|units)(?![^\W_])",
     re.IGNORECASE,
 )
 _TOKEN = re.compile(r"[^\W\d_]+|[^\w\s]")

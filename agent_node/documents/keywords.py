@@ -19,6 +19,8 @@ from typing import Any
 from .errors import DocumentError
 from .files import InputFile, OutputFile, Progress, json_output, only_input
 from .language import guess, stop_words
+from .money import CODES
+from .months import MONTHS
 from .text import TextDocument, Unit, load_text
 
 __all__ = ["MAX_TOP", "SCHEMA", "keywords", "text_keywords"]
@@ -31,6 +33,12 @@ MAX_TOP = 100
 _MAX_WORDS = 4
 _PLACES = 5
 """Places told of one keyword."""
+
+_NO_TOPIC = frozenset(MONTHS) | frozenset(code.lower() for code in CODES)
+"""Words that belong to dates and amounts, which have a table of their own."""
+
+_ENDINGS = ("s", "es", "n", "en", "e")
+"""Endings of plurals in the languages that are read."""
 
 _PIECE = re.compile(
     r"(?P<skip>(?:https?|ftp)://\S{1,2000}|\S{1,64}@[\w.-]{1,200})|(?P<word>[^\W\d_](?:[\w'’-]*[^\W_])?)|(?P<other>[^\s\w]|\d+|_)"
@@ -91,7 +99,7 @@ def _note(phrases: defaultdict[str, _Phrase], form: str, unit: Unit, stretch: in
 
 def keywords(document: TextDocument, top: int, language: str = "") -> list[dict[str, Any]]:
     """At most `top` keywords, best first: `{"phrase", "score", "count", "at": [places]}`; scores are 0..1."""
-    stop = stop_words(language or guess("\n".join(unit.text for unit in document.units)))
+    stop = stop_words(language or guess("\n".join(unit.text for unit in document.units))) | _NO_TOPIC
     phrases = _collect(document, stop)
     scored = []
     for name, phrase in phrases.items():
@@ -125,21 +133,19 @@ def keywords(document: TextDocument, top: int, language: str = "") -> list[dict[
 
 
 def _told(name: str, phrases: dict[str, _Phrase], chosen: list[str]) -> bool:
-    """True when a chosen phrase says it already: it contains this one, or this one adds words to it that hardly change."""
-    padded = f" {name} "
+    """True when a chosen phrase says it already: it contains this one, in one number or the other, or hardly differs from it."""
+    forms = [
+        name,
+        *(name.removesuffix(ending) for ending in _ENDINGS if name.endswith(ending)),
+        *(name + ending for ending in _ENDINGS),
+    ]
     for other in chosen:
         inside = f" {other} "
-        if padded in inside and phrases[other].count * 2 >= phrases[name].count:
+        if any(f" {form} " in inside for form in forms) and phrases[other].count * 2 >= phrases[name].count:
             return True
-        if inside in padded and phrases[name].count * 2 < phrases[other].count:
-            return True
-        if _plural(name, other) or _plural(other, name):
+        if inside in f" {name} " and phrases[name].count * 2 < phrases[other].count:
             return True
     return False
-
-
-def _plural(one: str, other: str) -> bool:
-    return one in {other + "s", other + "es", other + "n", other + "en"}
 
 
 def text_keywords(params: dict[str, Any], inputs: list[InputFile], progress: Progress) -> list[OutputFile]:

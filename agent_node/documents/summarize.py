@@ -6,6 +6,8 @@ stretch of the document that has given a sentence counts less too, so the end is
 rounded before they are compared, ties go to the earlier sentence.
 """
 
+# ruff: noqa: RUF001 - typographic marks are what documents are written with
+
 from __future__ import annotations
 
 import math
@@ -33,6 +35,11 @@ _STRETCHES = 40
 _DAMPING, _ROUNDS = 0.85, 30
 _LIKENESS = 0.6
 """How much a sentence loses by being like a chosen one."""
+_SAME, _REPEATED = 0.9, 2.0
+"""From which likeness a sentence says the same again, and what it loses then: it comes only after all others."""
+_NOT_ENDED = 0.15
+"""What a line loses that does not end like a sentence: it may be an address or a caption."""
+_ENDS = (".", "!", "?", "…", ".)", '."', ".”", ".'", ".’")
 _SAME_STRETCH = 0.45
 """How much it loses by standing in a stretch that has given one."""
 
@@ -105,33 +112,27 @@ def _rank(vectors: Sequence[dict[str, float]]) -> list[float]:
 def summarize(items: Sequence[Sentence], language: str, wanted: int) -> list[tuple[Sentence, float]]:
     """At most `wanted` of the sentences with their scores (0..1), in reading order."""
     stop = stop_words(language)
-    bags = [_terms(item, stop) for item in items]
-    vectors = _weights(bags)
+    vectors = _weights([_terms(item, stop) for item in items])
     candidates = _preselect(items, vectors)
     rank = _rank([vectors[index] for index in candidates])
-    chosen: list[int] = []  # positions within `candidates`
-    penalty = [0.0] * len(candidates)
+    likeness = [0.0] * len(candidates)  # to the chosen sentence that it is most like
     stretches = [min(wanted - 1, int(items[index].position * wanted)) for index in candidates]
-    used: set[int] = set()
+    chosen: dict[int, int] = {}  # position within `candidates`: its stretch
+
+    def worth(place: int) -> float:
+        value = rank[place] - (_REPEATED if likeness[place] > _SAME else _LIKENESS * likeness[place])
+        if not items[candidates[place]].text.endswith(_ENDS):
+            value -= _NOT_ENDED
+        return round(value - (_SAME_STRETCH if stretches[place] in chosen.values() else 0.0), 6)
+
     while len(chosen) < min(wanted, len(candidates)):
-        best, best_score = -1, -math.inf
-        for place in range(len(candidates)):
-            if place in chosen:
-                continue
-            score = round(
-                rank[place]
-                - _LIKENESS * penalty[place]
-                - (_SAME_STRETCH if stretches[place] in used else 0.0),
-                6,
-            )
-            if score > best_score:
-                best, best_score = place, score
-        chosen.append(best)
-        used.add(stretches[best])
-        for place in range(len(candidates)):
-            penalty[place] = max(
-                penalty[place], _similarity(vectors[candidates[place]], vectors[candidates[best]])
-            )
+        best = max(
+            (place for place in range(len(candidates)) if place not in chosen),
+            key=lambda place: (worth(place), -place),
+        )
+        chosen[best] = stretches[best]
+        for place, index in enumerate(candidates):
+            likeness[place] = max(likeness[place], _similarity(vectors[index], vectors[candidates[best]]))
     return [(items[candidates[place]], rank[place]) for place in sorted(chosen)]
 
 

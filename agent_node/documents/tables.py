@@ -173,7 +173,7 @@ def table_assemble(params: dict[str, Any], inputs: list[InputFile], progress: Pr
     Raises:
         DocumentError: `E_PARAMS`, `E_INPUT`.
     """
-    if set(params) - {"group_by"} or params.get("group_by", "") not in {"", "none", "month"}:
+    if set(params) - {"group_by"} or params.get("group_by", "none") not in ("none", "month"):
         raise DocumentError(
             "E_PARAMS",
             f'table.assemble takes group_by, "month" or "none", and was given {params!r:.200}.',

@@ -44,7 +44,9 @@ def call() -> Call:
         assert seen
         assert seen == sorted(seen)
         assert all(0 <= done <= 1 for done in seen)
-        assert [(file.name, file.media_type) for file in outputs] == [(out.name, out.media_type) for out in spec.outputs]
+        assert [(file.name, file.media_type) for file in outputs] == [
+            (out.name, out.media_type) for out in spec.outputs
+        ]
         for file, out in zip(outputs, spec.outputs, strict=True):
             if out.schema is not None:
                 jsonschema.validate(json.loads(file.data), out.schema)

@@ -1,5 +1,7 @@
 """Finding amounts of money as people write them, and leaving alone what only looks like one."""
 
+# ruff: noqa: RUF001 - typographic marks are what documents are written with
+
 from __future__ import annotations
 
 from decimal import Decimal
@@ -135,19 +137,35 @@ def test_every_amount_with_two_decimals_is_found_in_both_ways_of_writing(value: 
 
 @pytest.mark.parametrize(
     ("raw", "expected"),
-    [("1,234", "1234"), ("1,23", "1.23"), ("1.234.567", "1234567"), ("0,123", "0.123"), ("1,234,567.8", "1234567.8"), ("12", "12")],
+    [
+        ("1,234", "1234"),
+        ("1,23", "1.23"),
+        ("1.234.567", "1234567"),
+        ("0,123", "0.123"),
+        ("1,234,567.8", "1234567.8"),
+        ("12", "12"),
+    ],
 )
 def test_marks_for_thousands_and_decimals_are_told_apart(raw: str, expected: str) -> None:
     assert decimal_value(raw) == Decimal(expected)
 
 
-@pytest.mark.parametrize(("cell", "expected"), [("(5.00)", "-5.00"), ("2400.00", "2400.00"), ("5k", "5000.00"), ("5 apples", ""), ("", "")])
+@pytest.mark.parametrize(
+    ("cell", "expected"),
+    [("(5.00)", "-5.00"), ("2400.00", "2400.00"), ("5k", "5000.00"), ("5 apples", ""), ("", "")],
+)
 def test_a_cell_that_is_only_a_number_has_a_value(cell: str, expected: str) -> None:
     assert number_in_cell(cell, "EUR") == expected
 
 
 @pytest.mark.parametrize(
-    ("words", "value"), [("two million three hundred thousand ", 2_300_000), ("ninety-nine ", 99), ("a hundred ", 100), ("zero ", 0)]
+    ("words", "value"),
+    [
+        ("two million three hundred thousand ", 2_300_000),
+        ("ninety-nine ", 99),
+        ("a hundred ", 100),
+        ("zero ", 0),
+    ],
 )
 def test_numbers_in_words_are_read(words: str, value: int) -> None:
     found = spelled("cost " + words)
@@ -155,7 +173,32 @@ def test_numbers_in_words_are_read(words: str, value: int) -> None:
     assert found[0] == value
 
 
-PIECES = st.sampled_from(["$", "€", "EUR", "USD", "1", "23", "1,234", ".5", "k", " million", "-", " ", "\n", "(", ")", "dollars", "to", "Kč", "¢", "A", "one ", "hundred "])
+PIECES = st.sampled_from(
+    [
+        "$",
+        "€",
+        "EUR",
+        "USD",
+        "1",
+        "23",
+        "1,234",
+        ".5",
+        "k",
+        " million",
+        "-",
+        " ",
+        "\n",
+        "(",
+        ")",
+        "dollars",
+        "to",
+        "Kč",
+        "¢",
+        "A",
+        "one ",
+        "hundred ",
+    ]
+)
 
 
 @given(st.lists(PIECES, max_size=40))

@@ -39,7 +39,18 @@ def test_an_address_is_found(text: str, expected: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["icon@2x.png", "left-pad@1.0.0", "@handle", "git@github.com:a/b", "a@b", "https://user@host.example/", "Message-ID: <1@b.example>", "a@@b.c", "meet at noon", "x@.example"],
+    [
+        "icon@2x.png",
+        "left-pad@1.0.0",
+        "@handle",
+        "git@github.com:a/b",
+        "a@b",
+        "https://user@host.example/",
+        "Message-ID: <1@b.example>",
+        "a@@b.c",
+        "meet at noon",
+        "x@.example",
+    ],
 )
 def test_what_only_looks_like_an_address_is_left_alone(text: str) -> None:
     assert emails(text) == []
@@ -65,16 +76,24 @@ def test_a_link_is_found(text: str, expected: str) -> None:
     assert links(text) == [expected]
 
 
-@pytest.mark.parametrize("text", ["http://", "https://...", "example.com", "www.", "ahttp://x.example", "://x", "www.a"])
+@pytest.mark.parametrize(
+    "text", ["http://", "https://...", "example.com", "www.", "ahttp://x.example", "://x", "www.a"]
+)
 def test_what_only_looks_like_a_link_is_left_alone(text: str) -> None:
     assert links(text) == []
 
 
 def test_links_next_to_each_other_are_all_found() -> None:
-    assert links("[a](https://a.example/1) ([b](https://b.example/2))") == ["https://a.example/1", "https://b.example/2"]
+    assert links("[a](https://a.example/1) ([b](https://b.example/2))") == [
+        "https://a.example/1",
+        "https://b.example/2",
+    ]
 
 
-@pytest.mark.parametrize(("target", "expected"), [("mailto:a%2Bb@c.example?subject=x", "a+b@c.example"), ("mailto:", ""), ("mailto:a@b", "")])
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [("mailto:a%2Bb@c.example?subject=x", "a+b@c.example"), ("mailto:", ""), ("mailto:a@b", "")],
+)
 def test_the_address_of_a_mail_link_is_read(target: str, expected: str) -> None:
     assert address_of(target) == expected
 

@@ -1,5 +1,7 @@
 """Finding dates in the forms that people write, and leaving alone what only looks like one."""
 
+# ruff: noqa: RUF001 - typographic marks are what documents are written with
+
 from __future__ import annotations
 
 import pytest
@@ -154,7 +156,11 @@ def test_a_date_inside_a_link_is_left_alone() -> None:
     assert find_dates("http://a.example/2024-03-03/May-3-2024.x", taken) == []
 
 
-@given(st.dates(min_value=__import__("datetime").date(1600, 1, 1), max_value=__import__("datetime").date(2199, 12, 31)))
+@given(
+    st.dates(
+        min_value=__import__("datetime").date(1600, 1, 1), max_value=__import__("datetime").date(2199, 12, 31)
+    )
+)
 def test_every_day_is_found_in_every_full_form(day: object) -> None:
     import datetime
 
@@ -171,7 +177,33 @@ def test_every_day_is_found_in_every_full_form(day: object) -> None:
         assert dates(f"on {text}, then") == [day.isoformat()]
 
 
-WORDS = st.sampled_from(["3", "31", "2024", "99", "March", "may", "Mai", "Q3", "/", "-", ".", ",", " ", "\n", "to", "of", "de", "st", "10:00", "'", "–", "a", "1/2/2024"])
+WORDS = st.sampled_from(
+    [
+        "3",
+        "31",
+        "2024",
+        "99",
+        "March",
+        "may",
+        "Mai",
+        "Q3",
+        "/",
+        "-",
+        ".",
+        ",",
+        " ",
+        "\n",
+        "to",
+        "of",
+        "de",
+        "st",
+        "10:00",
+        "'",
+        "–",
+        "a",
+        "1/2/2024",
+    ]
+)
 
 
 @given(st.lists(WORDS, max_size=40))

@@ -26,8 +26,12 @@ def archive(parts: dict[str, str | bytes], compression: int = zipfile.ZIP_DEFLAT
 
 
 def read(body: str, **more: str) -> TextDocument:
-    parts: dict[str, str | bytes] = {"word/document.xml": f"<w:document {W} {R} {MC}><w:body>{body}</w:body></w:document>"}
-    return read_document("a.docx", archive(parts | {f"word/{name.replace('__', '/')}": text for name, text in more.items()}))
+    parts: dict[str, str | bytes] = {
+        "word/document.xml": f"<w:document {W} {R} {MC}><w:body>{body}</w:body></w:document>"
+    }
+    return read_document(
+        "a.docx", archive(parts | {f"word/{name.replace('__', '/')}": text for name, text in more.items()})
+    )
 
 
 def p(text: str) -> str:
@@ -44,7 +48,10 @@ def refusal(data: bytes) -> DocumentError:
 
 def test_paragraphs_are_numbered_and_empty_ones_are_not_counted() -> None:
     units = read(p("One") + "<w:p/>" + p("Two")).units
-    assert [(unit.kind, unit.n, unit.text) for unit in units] == [("paragraph", 1, "One"), ("paragraph", 2, "Two")]
+    assert [(unit.kind, unit.n, unit.text) for unit in units] == [
+        ("paragraph", 1, "One"),
+        ("paragraph", 2, "Two"),
+    ]
 
 
 def test_runs_tabs_and_breaks_make_one_line() -> None:
@@ -92,7 +99,14 @@ def test_what_is_said_twice_for_old_programs_is_read_once() -> None:
 
 
 def test_deleted_text_of_tracked_changes_is_left_out() -> None:
-    assert read("<w:p><w:del><w:r><w:delText>old</w:delText></w:r></w:del><w:ins><w:r><w:t>new</w:t></w:r></w:ins></w:p>").units[0].text == "new"
+    assert (
+        read(
+            "<w:p><w:del><w:r><w:delText>old</w:delText></w:r></w:del><w:ins><w:r><w:t>new</w:t></w:r></w:ins></w:p>"
+        )
+        .units[0]
+        .text
+        == "new"
+    )
 
 
 def test_footnotes_follow_the_text() -> None:
@@ -133,6 +147,11 @@ def test_a_damaged_or_empty_word_file_is_refused(data: bytes, code: str) -> None
 
 
 def test_changed_bytes_inside_the_archive_are_noticed() -> None:
-    data = bytearray(archive({"word/document.xml": f"<w:document {W}><w:body>{p('some text in here')}</w:body></w:document>"}, zipfile.ZIP_STORED))
+    data = bytearray(
+        archive(
+            {"word/document.xml": f"<w:document {W}><w:body>{p('some text in here')}</w:body></w:document>"},
+            zipfile.ZIP_STORED,
+        )
+    )
     data[data.index(b"some text")] ^= 1
     assert refusal(bytes(data)).code == "E_UNREADABLE"

@@ -20,7 +20,11 @@ def shown(source: str) -> list[tuple[int, str]]:
 
 
 def test_text_keeps_the_line_numbers_of_the_source() -> None:
-    assert shown("<html>\n<body>\n<p>One\ntwo <b>three</b>\n</p><p>four</p>") == [(3, "One"), (4, "two three"), (5, "four")]
+    assert shown("<html>\n<body>\n<p>One\ntwo <b>three</b>\n</p><p>four</p>") == [
+        (3, "One"),
+        (4, "two three"),
+        (5, "four"),
+    ]
 
 
 def test_scripts_styles_and_comments_are_not_shown() -> None:
@@ -44,7 +48,11 @@ def test_preformatted_text_keeps_its_blanks() -> None:
 
 
 def test_headings_have_their_level() -> None:
-    assert [(unit.text, unit.heading) for unit in units("<h1>A</h1><p>b</p><h3>C</h3>")] == [("A", 1), ("b", 0), ("C", 3)]
+    assert [(unit.text, unit.heading) for unit in units("<h1>A</h1><p>b</p><h3>C</h3>")] == [
+        ("A", 1),
+        ("b", 0),
+        ("C", 3),
+    ]
 
 
 def test_links_are_kept_beside_the_text() -> None:
@@ -55,18 +63,27 @@ def test_links_are_kept_beside_the_text() -> None:
 
 
 def test_a_table_row_is_one_unit_with_cells() -> None:
-    source = "<table>\n<tr><th>When<th>What\n<tr>\n<td>1 May</td>\n<td><p>Two</p><p>words</p></td></tr></table>"
-    assert [(unit.n, unit.cells, unit.table) for unit in units(source)] == [(2, ("When", "What"), 1), (3, ("1 May", "Two words"), 1)]
+    source = (
+        "<table>\n<tr><th>When<th>What\n<tr>\n<td>1 May</td>\n<td><p>Two</p><p>words</p></td></tr></table>"
+    )
+    assert [(unit.n, unit.cells, unit.table) for unit in units(source)] == [
+        (2, ("When", "What"), 1),
+        (3, ("1 May", "Two words"), 1),
+    ]
 
 
 def test_a_table_that_is_only_layout_is_read_as_text() -> None:
-    source = "<table><tr><td><table><tr><td>a</td><td>b</td></tr></table></td><td><p>long</p></td></tr></table>"
+    source = (
+        "<table><tr><td><table><tr><td>a</td><td>b</td></tr></table></td><td><p>long</p></td></tr></table>"
+    )
     assert all(not unit.cells for unit in units(source))
     assert {"a", "b", "long"} <= {word for unit in units(source) for word in unit.text.split()}
 
 
 def test_the_declared_encoding_of_a_page_is_used() -> None:
-    page = '<html><head><meta charset="iso-8859-2"></head><body><p>Łódź</p></body></html>'.encode("iso-8859-2")
+    page = '<html><head><meta charset="iso-8859-2"></head><body><p>Łódź</p></body></html>'.encode(
+        "iso-8859-2"
+    )
     assert read_document("a.html", page).units[-1].text == "Łódź"
 
 
@@ -80,7 +97,9 @@ def test_an_unclosed_tag_ends_the_page_and_is_told() -> None:
     assert warnings == ("a tag is not closed: what follows it was not read",)
 
 
-@pytest.mark.parametrize("piece", ["<div>", "<", "<a ", "<!--", "<b x='", "<table><tr><td>", "&", "<script>", "</p>"])
+@pytest.mark.parametrize(
+    "piece", ["<div>", "<", "<a ", "<!--", "<b x='", "<table><tr><td>", "&", "<script>", "</p>"]
+)
 def test_hostile_markup_is_read_in_linear_time(piece: str) -> None:
     # 400,000 characters; anything worse than linear runs into the time limit of the test.
     read_html(piece * (400_000 // len(piece)))
@@ -90,7 +109,35 @@ def test_a_very_deep_page_is_read() -> None:
     assert shown("<div>" * 100_000 + "deep" + "</div>" * 100_000) == [(1, "deep")]
 
 
-@given(st.lists(st.sampled_from(["<p>", "</p>", "<td>", "<tr>", "<table>", "</table>", "<a href='http://x.example'>", "<pre>", "text", "\n", "<br>", "<", ">", "&amp;", "'", '"', "<!--", "-->", "<h2>", "</h2>"]), max_size=60))
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                "<p>",
+                "</p>",
+                "<td>",
+                "<tr>",
+                "<table>",
+                "</table>",
+                "<a href='http://x.example'>",
+                "<pre>",
+                "text",
+                "\n",
+                "<br>",
+                "<",
+                ">",
+                "&amp;",
+                "'",
+                '"',
+                "<!--",
+                "-->",
+                "<h2>",
+                "</h2>",
+            ]
+        ),
+        max_size=60,
+    )
+)
 def test_any_markup_is_read_with_lines_that_exist(pieces: list[str]) -> None:
     source = "".join(pieces)
     for unit in units(source):

@@ -28,7 +28,10 @@ def written(writer: pypdf.PdfWriter) -> bytes:
 
 def test_each_page_is_a_unit_with_its_number() -> None:
     document = read_document("a.pdf", pdf_bytes((("One (1)", "line two"), (), ("Three",))))
-    assert [(unit.kind, unit.n, unit.text) for unit in document.units] == [("page", 1, "One (1)\nline two"), ("page", 3, "Three")]
+    assert [(unit.kind, unit.n, unit.text) for unit in document.units] == [
+        ("page", 1, "One (1)\nline two"),
+        ("page", 3, "Three"),
+    ]
 
 
 def test_progress_is_told_page_by_page() -> None:
@@ -65,7 +68,9 @@ def test_a_scan_is_refused_with_the_way_to_text() -> None:
     assert "OCR" in error.hint
 
 
-@pytest.mark.parametrize("data", [b"%PDF-1.7\n", b"%PDF-1.7\n" + b"garbage " * 100, pdf_bytes((("cut off",),))[:150]])
+@pytest.mark.parametrize(
+    "data", [b"%PDF-1.7\n", b"%PDF-1.7\n" + b"garbage " * 100, pdf_bytes((("cut off",),))[:150]]
+)
 def test_a_damaged_pdf_is_refused(data: bytes) -> None:
     assert refusal(data).code in {"E_UNREADABLE", "E_NO_TEXT"}
 
@@ -84,6 +89,8 @@ def test_an_enormous_page_is_cut_and_told(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_one_damaged_page_costs_only_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("agent_node.documents.read_pdf.MAX_PAGE_OPERATIONS_BYTES", 120)
-    document = read_document("a.pdf", pdf_bytes((("fine",), tuple("a long page with many lines" for _ in range(20)))))
+    document = read_document(
+        "a.pdf", pdf_bytes((("fine",), tuple("a long page with many lines" for _ in range(20))))
+    )
     assert [unit.n for unit in document.units] == [1]
     assert document.warnings == ("page 2 could not be read (ValueError)",)
