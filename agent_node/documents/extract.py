@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,8 +68,10 @@ class Row:
         return value
 
 
-def extract(document: TextDocument, kinds: Sequence[str] = KINDS) -> list[Row]:
-    """The rows of `document` for `kinds`, in reading order.
+def extract(
+    document: TextDocument, kinds: Sequence[str] = KINDS, progress: Callable[[float], None] = lambda _: None
+) -> list[Row]:
+    """The rows of `document` for `kinds`, in reading order; `progress` is called with the fraction done.
 
     Dates are always looked for, since amounts are tied to them and must not be taken for them.
     """
@@ -79,8 +81,10 @@ def extract(document: TextDocument, kinds: Sequence[str] = KINDS) -> list[Row]:
     taken.update(links)
     emails = [item for item in emails if taken.free(item.start, item.end)]
     taken.update(emails)
+    progress(0.2)
     month_first = _month_first_by_currency(text.whole)
     dates = find_dates(text.whole, taken, month_first=month_first)
+    progress(0.5)
     found: list[Found] = []
     if "amount" in kinds:
         taken.update(dates)
@@ -93,6 +97,7 @@ def extract(document: TextDocument, kinds: Sequence[str] = KINDS) -> list[Row]:
         for item in items
     ]
     found += _from_targets(document, text, kinds)
+    progress(0.8)
     found.sort(key=lambda item: (item.start, item.end, item.kind, item.value))
     return _rows(text, found, dates)
 
@@ -221,7 +226,7 @@ def text_extract(params: dict[str, Any], inputs: list[InputFile], progress: Prog
     progress("opening", 0.0)
     document = load_text(only_input(inputs, "text.extract"))
     progress("finding", 0.2)
-    rows = extract(document, kinds)
+    rows = extract(document, kinds, lambda done: progress("finding", 0.2 + 0.7 * done))
     progress("writing", 0.9)
     value = {
         "schema": SCHEMA,

@@ -24,6 +24,9 @@ noscript ol option p pre search section select summary table tbody tfoot thead t
 _BLOCK = frozenset(_BLOCK_NAMES.split())
 """Elements that begin and end a paragraph of their own."""
 
+_LEVELS = {"title": 1, "h1": 1, "h2": 2, "h3": 3, "h4": 4, "h5": 5, "h6": 6}
+"""Elements that are headings, with their level."""
+
 _RAW = frozenset(
     ("script", "style", "template", "svg", "math", "iframe", "object", "noembed", "noframes", "canvas")
 )
@@ -172,8 +175,8 @@ class _Page:
                 self._begin_table()
             elif name == "pre":
                 self._pre += 1
-            elif name[0] == "h" and name[1:].isdigit():
-                self._heading = int(name[1:])
+            else:
+                self._heading = _LEVELS.get(name, self._heading)
 
     def close(self, name: str) -> None:
         """An end tag."""
@@ -187,7 +190,7 @@ class _Page:
                 self._end_table()
             elif name == "pre":
                 self._pre = max(0, self._pre - 1)
-            elif name[0] == "h" and name[1:].isdigit():
+            elif name in _LEVELS:
                 self._heading = 0
 
     def _begin_table(self) -> None:

@@ -18,7 +18,8 @@ from .text import Unit, cut
 
 __all__ = ["read_csv", "read_markdown", "read_plain"]
 
-_ITEM = re.compile(r"\s{0,12}(?:[-*+•·o–]|\(?\d{1,3}[.)]|\(?[a-zA-Z][.)])\s+\S")
+_ITEM = re.compile(r"\s{0,12}(?:[-*+•·o–]|\(?\d{1,3}[.)]|\(?[a-zA-Z][.)]|\[?\d{4}-\d\d-\d\d\b.{0,20}?)\s+\S")
+"""How a list item begins, or a line of a log."""
 _HEADING = re.compile(r"\s{0,3}(#{1,6})\s+\S")
 _UNDERLINE = re.compile(r"\s{0,3}(=+|-+)\s*\Z")
 _FENCE = re.compile(r"\s{0,12}(```+|~~~+)")

@@ -128,7 +128,7 @@ def is_prose(text: str) -> bool:
     letters = sum(1 for char in text if char.isalpha() or char.isspace())
     proper = _WORD.findall(text)
     return (
-        letters >= len(text) * 0.75
+        letters >= len(text) * 0.7
         and len(_CODE.findall(text)) <= count / 6
         and len(proper) >= MIN_WORDS - 1
         and any(word[0].islower() for word in proper)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -103,6 +104,46 @@ def test_the_samples_have_the_facts_that_a_reader_finds_in_them(put: Put, call: 
         ("offer-annual-report.docx", "8990.00", "EUR", ("paragraph", 12)),
         ("letter-insurance.txt", "2025-12-31", "", ("line", 19)),
     } <= found
+
+
+WHOLE_CHAIN = """
+import hashlib, pathlib, sys, tempfile
+from agent_node.documents import CAPABILITIES
+from agent_node.documents.files import InputFile
+from agent_node.documents.samples import sample_files
+with tempfile.TemporaryDirectory() as folder:
+    def call(name, *inputs, **params):
+        return CAPABILITIES[name].load()(params, list(inputs), lambda what, done: None)
+    def put(out):
+        path = pathlib.Path(folder) / str(len(list(pathlib.Path(folder).iterdir())))
+        path.write_bytes(out.data)
+        return InputFile(out.name, path, out.media_type)
+    rows, parts = [], []
+    for path in sample_files():
+        text = put(call("doc.read", InputFile(path.name, path, ""))[0])
+        rows.append(put(call("text.extract", text)[0]))
+        parts += [put(call("text.summarize", text)[0]), put(call("text.keywords", text)[0])]
+    made = call("table.assemble", *rows, group_by="month")
+    made += call("report.assemble", *rows, *parts, put(made[1]), title="T", goal="G")
+    for out in made:
+        print(out.name, len(out.data), hashlib.sha256(out.data).hexdigest())
+"""
+
+
+def test_the_whole_chain_gives_the_same_bytes_in_every_process() -> None:
+    results = [
+        subprocess.run(
+            [sys.executable, "-c", WHOLE_CHAIN],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        ).stdout
+        for seed in ("1", "2", "3")
+    ]
+    assert len(results[0].splitlines()) == 3
+    assert results[0] == results[1] == results[2]
 
 
 def test_a_file_that_vanished_is_told(tmp_path: Path) -> None:

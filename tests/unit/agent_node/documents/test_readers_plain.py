@@ -38,8 +38,10 @@ def test_lines_keep_the_numbers_an_editor_shows() -> None:
 
 
 def test_a_blank_line_ends_a_block_and_a_list_item_begins_one() -> None:
-    units = read_document("a.txt", b"one\ntwo\n\nthree\n- item\n- item\n").units
-    assert [unit.block for unit in units] == [1, 1, 2, 3, 4]
+    units = read_document(
+        "a.txt", b"one\ntwo\n\nthree\n- item\n- item\n2024-03-03 10:15 a line of a log\n"
+    ).units
+    assert [unit.block for unit in units] == [1, 1, 2, 3, 4, 5]
 
 
 @pytest.mark.parametrize(
