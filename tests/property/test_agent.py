@@ -53,7 +53,7 @@ from protocol.messages import (
 )
 
 RUN = "a" * 26
-SUBTASKS = [f"s{number}" for number in range(5)]
+SUBTASKS = [f"s{number}" for number in range(8)]
 SPECS = [
     AgentSpec("docs", frozenset({"doc.read"}), 2, queue=1),
     AgentSpec("more", frozenset({"doc.read", "text.find"}), 1, queue=2),
@@ -87,6 +87,7 @@ class Selling(RuleBasedStateMachine):
         self.progress_at: dict[AttemptKey, list[float]] = {}
         self.steps: dict[AttemptKey, int] = {}
         self.seen_epoch = 0
+        self.tries: dict[str, int] = {}
         self.agent = Agent(SPECS, Limits(2), History())
 
     def feed(self, event: Event) -> list[Any]:
@@ -145,16 +146,28 @@ class Selling(RuleBasedStateMachine):
         if data_class > 1:
             assert not any(isinstance(answer, Bid) for answer in said)
 
+    @rule(subtask=st.sampled_from(SUBTASKS), offer=st.sampled_from(OFFERS), confirm=st.booleans())
+    def award_next(self, subtask: str, offer: tuple[str, str], confirm: bool) -> None:
+        """What a well-behaved owner sends: an attempt that is newer than all before."""
+        self.tries[subtask] = self.tries.get(subtask, 4) + 1
+        self.award(subtask, self.tries[subtask], max(1, self.seen_epoch), offer, confirm=confirm, twice=False)
+
     @rule(
         subtask=st.sampled_from(SUBTASKS),
-        attempt=st.integers(1, 4),
+        attempt=st.integers(1, 8),
         epoch=st.integers(1, 3),
         offer=st.sampled_from(OFFERS),
         confirm=st.booleans(),
         twice=st.booleans(),
     )
-    def award(
+    def award_anything(
         self, subtask: str, attempt: int, epoch: int, offer: tuple[str, str], confirm: bool, twice: bool
+    ) -> None:
+        """What a network and former owners may deliver."""
+        self.award(subtask, attempt, epoch, offer, confirm=confirm, twice=twice)
+
+    def award(
+        self, subtask: str, attempt: int, epoch: int, offer: tuple[str, str], *, confirm: bool, twice: bool
     ) -> None:
         agent, capability = offer
         item = Award(
@@ -178,7 +191,7 @@ class Selling(RuleBasedStateMachine):
             self.seen_epoch = max(self.seen_epoch, epoch)
         assert said or key in self.agent.attempts, "an award was met with silence"
 
-    @rule(subtask=st.sampled_from(SUBTASKS), attempt=st.integers(1, 4), epoch=st.integers(1, 3))
+    @rule(subtask=st.sampled_from(SUBTASKS), attempt=st.integers(1, 8), epoch=st.integers(1, 3))
     def cancel(self, subtask: str, attempt: int, epoch: int) -> None:
         item = Cancel(subtask=subtask, attempt=attempt, epoch=epoch)
         key = key_of(item)
@@ -291,6 +304,12 @@ class Selling(RuleBasedStateMachine):
             assert pool.queued >= 0
             assert pool.reserved >= 0
             assert slots.free(name) >= 0
+            waiting = [
+                one
+                for one in self.agent.attempts.values()
+                if one.agent == name and one.phase.value == "queued"
+            ]
+            assert pool.queued == len(waiting)
         assert 0 <= slots.running_shared <= slots.total
         assert slots.running_shared == sum(pool.running for pool in slots.pools.values() if pool.shared)
         assert sum(pool.reserved for pool in slots.pools.values()) == self.agent.open_bids

@@ -6,7 +6,7 @@ Nothing is faked but the network and the disk of the bus: a message that a role 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
@@ -64,7 +64,7 @@ class MemorySwarm:
     ) -> None:
         await self._stack.aclose()
 
-    async def join(self, name: str, roles: Iterable[str] = ("agent",)) -> Endpoint:
+    async def join(self, name: str, roles: Sequence[str] = ("agent",)) -> Endpoint:
         """A member called `name`; the same name again is the same device after a restart (a new session, the same home)."""
         seed = hashlib.sha256(name.encode()).digest()
         key = SigningKey.from_seed(seed)
@@ -80,7 +80,7 @@ class MemorySwarm:
         home = self.folder / name
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._sessions += 1
-        bus = self.hub.connect(me)
+        bus = self.hub.connect(me, roles[0])  # type: ignore[arg-type]  # held to what a server enforces
         endpoint = Endpoint(
             bus=bus,
             sealer=Sealer(key, _SWARM8, serial, self._sessions.to_bytes(8, "big")),

@@ -176,6 +176,24 @@ def test_progress_is_said_at_most_twice_a_second_and_the_latest_step_is_not_lost
     assert steps == sorted(steps)
 
 
+def test_a_step_that_comes_late_does_not_take_the_work_back() -> None:
+    world = World()
+    world.award(award())
+    world.feed(WorkProgress(key(), 1))
+    world.feed(WorkProgress(key(), 5))
+    world.feed(WorkProgress(key(), 3))
+    [progress] = world.after(1.0)
+    assert progress.step == 5
+
+
+def test_a_slot_of_the_node_that_becomes_free_goes_to_whichever_agent_waits() -> None:
+    world = World(SPEC, AgentSpec("other", frozenset({"text.find"}), 1, queue=2))
+    world.award(award("s1"), award("s2"), award("s3", agent="other", capability="text.find"))
+    assert world.agent.slots_used == 2
+    world.feed(WorkDone(key("s1")))
+    assert [order.key.subtask for order in world.orders()] == ["s3"]
+
+
 def test_a_sign_of_life_without_a_step_is_no_progress() -> None:
     world = World()
     world.award(award())
