@@ -44,7 +44,7 @@ class _Batch:
 
     opened: float
     asked: dict[str, Seller]
-    open: set[Key]
+    open: dict[Key, None]
     silent: set[str]
 
 
@@ -120,7 +120,7 @@ class Auction:
         for one in rounds:
             self._rounds[one.key] = one
             self._opened[one.key, one.number] = batch.opened
-            batch.open.add(one.key)
+            batch.open[one.key] = None
         while len(self._opened) > _OPENED_MAX:
             del self._opened[next(iter(self._opened))]
         self._count += 1
@@ -130,7 +130,7 @@ class Auction:
     def batch(self, asked: Sequence[Seller], now: float) -> _Batch:
         """A batch for rounds that ask these nodes."""
         by_node = {seller.info.node: seller for seller in asked}
-        return _Batch(now, by_node, set(), set())
+        return _Batch(now, by_node, {}, set())
 
     @staticmethod
     def waited_for(batch: _Batch) -> set[str]:
@@ -185,7 +185,7 @@ class Auction:
         one = self._rounds.pop(key, None)
         if one is not None:
             self._closable.pop(key, None)
-            one.batch.open.discard(key)
+            one.batch.open.pop(key, None)
         return one
 
     def deadline(self) -> float | None:

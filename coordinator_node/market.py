@@ -127,6 +127,10 @@ class Market:
         slots = sum(seller.info.slots[capability] for seller in demand.sellers.values())
         return max(0, max(_BACKLOG_MIN, _BACKLOG * slots) - demand.flight) if demand.sellers else 0
 
+    def flight(self, capability: str) -> int:
+        """How many subtasks of the capability are announced or awarded now."""
+        return self._of(capability).flight
+
     def fly(self, capability: str, change: int) -> None:
         """A round was opened, or a round or an attempt ended."""
         demand = self._of(capability)

@@ -75,9 +75,7 @@ class Team:
         self._start(name, role)
         await self.until(lambda: (subjects.to_node(endpoint.me), "") in endpoint._handlers)
         for capability in role.agent.capabilities:
-            await self.until(
-                lambda wanted=capability: (subjects.announce(wanted), "") in endpoint._handlers
-            )
+            await self.until(lambda wanted=capability: (subjects.announce(wanted), "") in endpoint._handlers)
         self.introduce(endpoint, role)
         return role
 
@@ -156,7 +154,8 @@ class Team:
                 (
                     event
                     for event in self.events
-                    if event.kind == kind and all(getattr(event, key) == value for key, value in fields.items())
+                    if event.kind == kind
+                    and all(getattr(event, key) == value for key, value in fields.items())
                 ),
                 None,
             )

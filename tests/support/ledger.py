@@ -1,0 +1,174 @@
+"""The referee of a simulated world: knows the rules, not the code. It sees what becomes durable and what leaves, and nothing else.
+
+It keeps its own few sets instead of the fold's state, so that a mistake in the fold is one that it can see.
+"""
+
+from __future__ import annotations
+
+from coordinator_node import orders
+from protocol.messages import Announce, Award, ResultAck
+from protocol.records import (
+    Accepted,
+    AttemptFailed,
+    Awarded,
+    CancelRequested,
+    LateResult,
+    Owned,
+    PlanAdopted,
+    Record,
+    Refused,
+    Rejected,
+    RunClosed,
+    RunOpened,
+    SubtaskCancelled,
+    SubtaskFailed,
+)
+
+__all__ = ["Broken", "Ledger"]
+
+Fence = tuple[int, int, str]
+"""attempt, epoch, node"""
+
+
+class Broken(AssertionError):
+    """An invariant does not hold."""
+
+
+class Ledger:
+    """What is known to be in the journal."""
+
+    def __init__(self) -> None:
+        self.opened: set[str] = set()
+        self.planned: set[str] = set()
+        self.cancelling: set[str] = set()
+        self.closed: dict[str, str] = {}
+        self.epoch: dict[str, int] = {}
+        self.subtasks: dict[str, set[str]] = {}
+        self.live: dict[tuple[str, str], Fence] = {}
+        self.awarded: set[tuple[str, str, int, int]] = set()
+        self.settled: set[tuple[str, str, int, int]] = set()
+        self.terminal: dict[tuple[str, str], str] = {}
+        self.accepted = 0
+        self.late = 0
+        self._writer: dict[str, int] = {}
+
+    # --- the journal ---
+
+    def durable(self, run: str, record: Record, writer: int) -> None:
+        """A record is in the journal; `writer` tells processes apart.
+
+        Raises:
+            Broken: it may not be there.
+        """
+        if isinstance(record, RunOpened):
+            if run in self.opened:
+                raise Broken(f"run {run} is opened twice")
+            self.opened.add(run)
+            self.epoch[run] = record.epoch
+            self._writer[run] = writer
+            return
+        if run not in self.opened:
+            raise Broken(f"{record.k} before run.opened")
+        if run in self.closed and not isinstance(record, LateResult):
+            raise Broken(f"{record.k} after run.closed")
+        if self._writer[run] != writer and not isinstance(record, Owned):
+            raise Broken(f"{record.k} of another process, which has not taken the run")
+        self._writer[run] = writer
+        if isinstance(record, PlanAdopted):
+            self.subtasks.setdefault(run, set()).update(entry.id for entry in record.subtasks)
+            if record.part == record.parts:
+                self.planned.add(run)
+        elif isinstance(record, Owned):
+            if record.epoch <= self.epoch[run]:
+                raise Broken(f"epoch {record.epoch} after {self.epoch[run]}")
+            self.epoch[run] = record.epoch
+        elif isinstance(record, CancelRequested):
+            self.cancelling.add(run)
+        elif isinstance(record, RunClosed):
+            self._close(run, record)
+        else:
+            self._subtask(run, record)
+
+    def _close(self, run: str, record: RunClosed) -> None:
+        open_ = [name for name in self.subtasks.get(run, ()) if (run, name) not in self.terminal]
+        if open_:
+            raise Broken(f"run {run} is closed while {open_} have not ended")
+        self.closed[run] = record.outcome
+
+    def _subtask(self, run: str, record: Record) -> None:
+        place = (run, getattr(record, "subtask", ""))
+        if isinstance(record, LateResult):
+            if (record.attempt, record.epoch, record.node) == self.live.get(place):
+                raise Broken(f"{place[1]}: a result of the attempt that holds is called late")
+            self.late += 1
+            return
+        if place in self.terminal:
+            raise Broken(f"{record.k} for {place[1]}, which has ended as {self.terminal[place]}")
+        if isinstance(record, Awarded):
+            if place in self.live:
+                raise Broken(f"{place[1]}: awarded while {self.live[place]} holds it")
+            if record.epoch != self.epoch[run]:
+                raise Broken(f"{place[1]}: awarded in epoch {record.epoch} of {self.epoch[run]}")
+            if any(key[:2] == place and key[2] >= record.attempt for key in self.awarded):
+                raise Broken(f"{place[1]}: attempt {record.attempt} is not new")
+            self.live[place] = (record.attempt, record.epoch, record.node)
+            self.awarded.add((*place, record.attempt, record.epoch))
+        elif isinstance(record, (Accepted, Refused, AttemptFailed, Rejected)):
+            if self.live.pop(place, None) != (record.attempt, record.epoch, record.node):
+                raise Broken(f"{place[1]}: {record.k} of an attempt that does not hold")
+            self.settled.add((*place, record.attempt, record.epoch))
+            if isinstance(record, Accepted):
+                self.terminal[place] = record.k
+                self.accepted += 1
+        elif isinstance(record, (SubtaskFailed, SubtaskCancelled)):
+            if isinstance(record, SubtaskFailed) and place in self.live:
+                raise Broken(f"{place[1]}: failed while {self.live[place]} holds it")
+            held = self.live.pop(place, None)
+            if held is not None:
+                self.settled.add((*place, held[0], held[1]))
+            self.terminal[place] = record.k
+
+    # --- what leaves ---
+
+    def command(self, command: orders.Command) -> None:
+        """A command is carried out.
+
+        Raises:
+            Broken: what justifies it is not in the journal.
+        """
+        run = command.run
+        if isinstance(command, orders.RunStands):
+            if run not in self.opened:
+                raise Broken(f"run {run} is said to stand, and is not in the journal")
+        elif isinstance(command, orders.RunEnded):
+            if run not in self.closed:
+                raise Broken(f"run {run} is said to have ended, and its journal does not say so")
+        elif isinstance(command, (orders.Say, orders.SayAll)):
+            self._said(run, command.item)
+
+    def _said(self, run: str, item: object) -> None:
+        if isinstance(item, Announce):
+            if run not in self.planned:
+                raise Broken(f"{item.subtask} is announced before its plan is in the journal")
+        elif isinstance(item, Award):
+            if (run, item.subtask, item.attempt, item.epoch) not in self.awarded:
+                raise Broken(f"the award of {item.subtask} leaves before it is in the journal")
+        elif (
+            isinstance(item, ResultAck)
+            and item.applied
+            and (run, item.subtask, item.attempt, item.epoch) not in self.settled
+        ):
+            raise Broken(f"the end of {item.subtask} is acknowledged before it is in the journal")
+
+    def final(self) -> None:
+        """The world is at rest.
+
+        Raises:
+            Broken: something is still held, or did not end.
+        """
+        if self.live:
+            raise Broken(f"attempts hold although all runs have ended: {self.live}")
+        for run, names in self.subtasks.items():
+            for name in names:
+                if (run, name) not in self.terminal:
+                    raise Broken(f"{name} has no end")
