@@ -123,6 +123,5 @@ def decode_model(kind: type[W], body: bytes) -> W:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise Rejected(
-            "E_SCHEMA", f"{kind.__name__.lower()} field {where or '(all)'}: {first['msg']}"
-        ) from None
+        what = first["msg"].removeprefix("Value error, ")
+        raise Rejected("E_SCHEMA", f"{kind.__name__.lower()} field {where or '(all)'}: {what}") from None
