@@ -13,7 +13,9 @@ import hashlib
 import logging
 import os
 from collections import Counter
+from collections.abc import Coroutine
 from datetime import UTC, datetime
+from typing import Any
 
 from protocol import subjects
 from protocol.certificate import Certificate, issue, read_certificate
@@ -102,7 +104,18 @@ class EnrollerService:
         if not msg.reply or len(self._jobs) >= _AT_ONCE_MAX:
             self.counts["E_RATE"] += 1
             return
-        job = asyncio.get_running_loop().create_task(self._admit(msg))
+        self._start(self._admit(msg))
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        """A task that `run` owns."""
+
+        async def contained() -> None:
+            try:
+                await work
+            except ZwermError as error:
+                log.warning("the enroller could not finish something: %s", error)
+
+        job = asyncio.get_running_loop().create_task(contained())
         self._jobs.add(job)
         job.add_done_callback(self._jobs.discard)
 
@@ -415,7 +428,8 @@ class EnrollerService:
         if member is not None and member.bus_key:
             self._authority = self._authority.revoke(member.bus_key, now)
             self.home.write("admin/bus.json", self._authority.to_json().encode())
-            await self._tell_servers()
+            # Apart: a device that leaves by itself shall get its answer before the bus cuts it off.
+            self._start(self._tell_servers())
 
     async def _publish_revocations(self, entries: list[Revoked]) -> None:
         """Write the next list (or today's, unchanged) into the workspace, and push it."""
@@ -442,6 +456,7 @@ class EnrollerService:
         from .bus_nats import NatsBus
         from .tls_pin import ca_context
 
+        await self.endpoint.bus.flush(2)
         bus = await NatsBus.connect(
             list(self.membership.node.bus_urls),
             ca_context(self._ca),
@@ -451,6 +466,7 @@ class EnrollerService:
             clock=self.endpoint.clock,
         )
         try:
+            # The servers keep this token, push it to each other and drop the member within milliseconds.
             await bus.request("$SYS.REQ.CLAIMS.UPDATE", self._authority.swarm_token.encode(), timeout_s=5)
         finally:
             await bus.close()

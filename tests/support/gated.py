@@ -1,0 +1,20 @@
+"""A capability for tests that kill things in the middle: says that it began, then waits for a gate, then does its work."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+from agent_node.functions import Job, Output
+
+
+def shout(job: Job) -> Output:
+    """Capitals of the first input, once the file `gate` exists; `begun` collects a line for each beginning."""
+    with Path(job.params["begun"]).open("a") as begun:
+        begun.write(f"{job.inputs[0].name} {os.getpid()}\n")
+    gate = Path(job.params["gate"])
+    while not gate.exists():
+        job.progress("waiting at the gate", 0.1)
+        time.sleep(0.05)
+    return Output("shout.txt", job.inputs[0].text().upper(), "text/plain")
