@@ -124,3 +124,29 @@ def wait_in_thread(job: Job) -> str:
     job.progress("waiting", 0.0)
     WAITING.wait(20)
     return "let go"
+
+
+def babble(job: Job) -> None:
+    """Work that writes into every pipe it finds, the node's too."""
+    for descriptor in range(3, 20):
+        try:
+            os.write(descriptor, b"\xff" * 64)
+        except OSError:
+            continue
+
+
+def swell(job: Job) -> int:
+    """Work that leaves its process fat."""
+    kept = bytearray(80 << 20)
+    globals()["KEPT"] = kept
+    return Output("pid", str(os.getpid()))  # type: ignore[return-value]
+
+
+def leave(job: Job) -> None:
+    """Work that ends its own process."""
+    os._exit(3)
+
+
+def exits(job: Job) -> None:
+    """Work that calls exit, as scripts do."""
+    sys.exit("enough")
