@@ -18,7 +18,7 @@ __all__ = ["column_amounts", "rows_by_table"]
 
 _MONEY_WORD = re.compile(
     r"(?<![^\W_])(?:amount|price|cost|costs|fee|fees|salary|wage|rent|payment|revenue|turnover|balance|subtotal|debit|credit|net|gross|vat"
-    r"|betrag|preis|kosten|summe|gehalt|miete|brutto|netto|mwst|bedrag|prijs|totaal|btw|montant|prix|coût|total|importe|precio|coste|saldo"
+    r"|betrag|preis|kosten|summe|gehalt|miete|brutto|netto|mwst|bedrag|prijs|btw|montant|prix|coût|importe|precio|coste|saldo"
     r"|budget|charge|charges|paid|due)(?![^\W_])",
     re.IGNORECASE,
 )

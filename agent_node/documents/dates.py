@@ -13,21 +13,17 @@ from __future__ import annotations
 import calendar
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TypeAlias
 
-from .months import ENGLISH, MONTHS, NEEDS_DAY, WEEKDAYS
+from .dates_numeric import iso_date, numeric_dates
+from .months import ENGLISH, MONTHS, NEEDS_DAY, NEEDS_YEAR, WEEKDAYS
 from .spans import Found, Spans
 
-__all__ = ["DOUBT", "find_dates"]
+__all__ = ["find_dates"]
 
 _Loose: TypeAlias = tuple[int, int, int, int]
 """Start, end, month and day (0: none) of what may be the beginning of a range that tells its year at its end."""
 
-DOUBT = "day/month order assumed"
-"""Why `03/04/2024` may mean another day: nothing in the document shows whether the day or the month comes first."""
-
-_MIN_YEAR, _MAX_YEAR = 1500, 2199
 _AROUND = 48
 """Characters examined on either side of a month's name."""
 
@@ -70,28 +66,13 @@ _WEEKDAY = re.compile(
     rf"(?<![^\W_])(?:{WEEKDAYS})\.?,?{_GAP}?(?:den{_GAP}|the{_GAP}|le{_GAP})?\Z", re.IGNORECASE
 )
 
-_NUMERIC = re.compile(
-    r"(?<![\w.+/~\\-])(?<!==)(?<!\d[:,])(\d{1,4})([-/.])(\d{1,2})\2(\d{4}|\d{1,2})"
-    r"(?=[T ]\d{1,2}[:h.]\d\d|T\d{4}|[^\w.+/~\\-]|[-/~.](?:\s|\d{4}-\d|\Z)|[.–](?:[^\w]|\Z)|-{2}|\Z)"
-)
+_AT_LINE_START = re.compile(r"(?:\A|\n)[ >#*-]*\Z")
+
 _QUARTER = re.compile(
     rf"(?<![\w.-])(?:[QT]([1-4])(?:{_GAP}|/|-|[ ]?of[ ])?'?{_YEAR}|{_YEAR}(?:{_GAP}|-|/)?[QT]([1-4])(?!\w)"
     rf"|(first|second|third|fourth|1st|2nd|3rd|4th|[1-4]\.){_GAP}(?:quarter|Quartal)(?:,?{_GAP}(?:of{_GAP})?)?{_YEAR})"
 )
-_MONTH_SLASH_YEAR = re.compile(r"(?<![\w./+-])(0[1-9]|1[0-2])/((?:19|20)\d\d)(?![\w/]|[.,-]\d)")
 _ORDINALS = {"first": 1, "second": 2, "third": 3, "fourth": 4}
-
-
-@dataclass(slots=True)
-class _Numeric:
-    """`a` and `b` in the order of the text, to be told apart once the whole document was seen."""
-
-    start: int
-    end: int
-    a: int
-    b: int
-    year: int
-    separator: str
 
 
 def find_dates(text: str, taken: Spans, *, month_first: bool | None = None) -> list[Found]:
@@ -120,20 +101,9 @@ def find_dates(text: str, taken: Spans, *, month_first: bool | None = None) -> l
             keep(item)
     if month_first is None and worded_month_first[0] != worded_month_first[1]:
         month_first = worded_month_first[1] > worded_month_first[0]
-    for item in _numeric(text, month_first):
+    for item in numeric_dates(text, month_first=month_first):
         keep(item)
-    for match in _MONTH_SLASH_YEAR.finditer(text):
-        keep(Found(match.start(), match.end(), "date", f"{match[2]}-{match[1]}"))
     return sorted(found, key=lambda item: item.start)
-
-
-def _iso(year: int, month: int, day: int) -> str:
-    """The ISO value, or "" when there is no such day."""
-    if not (_MIN_YEAR <= year <= _MAX_YEAR and 1 <= month <= 12):
-        return ""
-    if not 1 <= day <= calendar.monthrange(year, month)[1]:
-        return ""
-    return f"{year:04d}-{month:02d}-{day:02d}"
 
 
 def _partial(month: int, day: int) -> str:
@@ -185,7 +155,10 @@ def _complete(text: str, pending: _Loose, items: list[Found]) -> list[Found] | N
     if not 0 <= first.start - end <= 16 or not _BEFORE_RANGE.fullmatch(text, end, first.start):
         return None
     year = int(first.value[:4])
-    return [Found(start, end, "date", _iso(year, month, day) if day else f"{year:04d}-{month:02d}"), *items]
+    return [
+        Found(start, end, "date", iso_date(year, month, day) if day else f"{year:04d}-{month:02d}"),
+        *items,
+    ]
 
 
 def _at_month(
@@ -203,12 +176,12 @@ def _at_month(
             middle = start + days.end(1) - days.start()
             return (
                 [
-                    Found(start, middle, "date", _iso(int(year[1]), month, low)),
+                    Found(start, middle, "date", iso_date(int(year[1]), month, low)),
                     Found(
                         start + days.start(2) - days.start(),
                         stop + year.end(),
                         "date",
-                        _iso(int(year[1]), month, high),
+                        iso_date(int(year[1]), month, high),
                     ),
                 ],
                 0,
@@ -227,7 +200,7 @@ def _at_month(
                         begin - len(year[0]),
                         stop + later.end(1),
                         "date",
-                        _iso(int(year[1]), month, int(later[1])),
+                        iso_date(int(year[1]), month, int(later[1])),
                     )
                 ],
                 None,
@@ -249,19 +222,23 @@ def _day_month(
         start -= len(weekday[0])
     year = _AFTER_YEAR.match(after)
     if year and year[1]:
-        return [Found(start, stop + year.end(), "date", _iso(int(year[1]), month, number))], 0, None
+        return [Found(start, stop + year.end(), "date", iso_date(int(year[1]), month, number))], 0, None
     if day[0][-1] in "-/" or day[0][-1].isdigit():
         short = _AFTER_SHORT.match(after)
         if short:
             value = int(short[1])
             full = value if value > 99 else value + (2000 if value < 70 else 1900)
-            return [Found(start, stop + short.end(), "date", _iso(full, month, number))], 0, None
+            return [Found(start, stop + short.end(), "date", iso_date(full, month, number))], 0, None
         return None
     clock = _AFTER_CLOCK.match(after)
     proper = word[0].isupper() or word.lower() not in ENGLISH
     # "in version 3 May ..." or "5 Mar 3 ..." have the number of something else; "March 5" after "3 March" is looked at on its own.
-    if clock or not proper or re.match(r"\.?\s?\d", after):
+    if clock or not proper or word.lower() in NEEDS_YEAR or re.match(r"\.?\s?\d", after):
         return None
+    if day[0][len(day[1]) : len(day[1]) + 1] == "." and _AT_LINE_START.search(
+        text[max(0, start - 8) : start]
+    ):
+        return None  # "5. May": the fifth item of a list
     return [Found(start, stop, "date", _partial(month, number))], None, (start, stop, month, number)
 
 
@@ -273,7 +250,7 @@ def _month_day(
         start -= len(weekday[0])
     if clock := _AFTER_CLOCK.match(after):
         return (
-            [Found(start, stop + clock.end(), "date", _iso(int(clock[2]), month, int(clock[1])))],
+            [Found(start, stop + clock.end(), "date", iso_date(int(clock[2]), month, int(clock[1])))],
             None,
             None,
         )
@@ -284,8 +261,8 @@ def _month_day(
         if year:
             return (
                 [
-                    Found(start, middle, "date", _iso(int(year), month, low)),
-                    Found(stop + days.start(2), stop + days.end(), "date", _iso(int(year), month, high)),
+                    Found(start, middle, "date", iso_date(int(year), month, low)),
+                    Found(stop + days.start(2), stop + days.end(), "date", iso_date(int(year), month, high)),
                 ],
                 1,
                 None,
@@ -299,7 +276,7 @@ def _month_day(
     if (day := _AFTER_DAY.match(after)) and word[0].isupper():
         end = stop + day.end()
         if day[2]:
-            return [Found(start, end, "date", _iso(int(day[2]), month, int(day[1])))], 1, None
+            return [Found(start, end, "date", iso_date(int(day[2]), month, int(day[1])))], 1, None
         if after[day.start() : day.start(1)].strip(" .\n\t\u00a0the"):
             return [], None, None
         return (
@@ -313,68 +290,3 @@ def _month_day(
         full = int(year[1]) if year[1] else int(year[2]) + (2000 if int(year[2]) < 70 else 1900)
         return [Found(begin, stop + year.end(), "date", f"{full:04d}-{month:02d}")], None, None
     return [], None, ((begin, stop, month, 0) if word[0].isupper() or word.lower() not in ENGLISH else None)
-
-
-def _numeric(text: str, month_first: bool | None) -> Iterator[Found]:
-    undecided: list[_Numeric] = []
-    votes = {"/": [0, 0], "-": [0, 0], ".": [0, 0]}
-    for match in _NUMERIC.finditer(text):
-        first, separator, second, last = match.groups()
-        start, end = match.span()
-        if len(first) == 4:
-            if len(last) <= 2 and _year_first_is_date(separator, second, last):
-                yield Found(start, end, "date", _iso(int(first), int(second), int(last)))
-            continue
-        if len(first) > 2 or not _year_last_is_date(text, start, separator, first, second, last):
-            continue
-        a, b, year = int(first), int(second), int(last)
-        if len(last) == 2:
-            year += 2000 if year < 70 else 1900
-        if _iso(year, b, a) or _iso(year, a, b):
-            undecided.append(_Numeric(start, end, a, b, year, separator))
-            if a > 12 >= b or b > 12 >= a:
-                votes[separator][b > 12] += 1
-    for number in undecided:
-        yield _decide(number, votes[number.separator], month_first)
-
-
-def _decide(number: _Numeric, votes: list[int], month_first: bool | None) -> Found:
-    day_wins, month_wins = votes
-    doubt = ""
-    if number.a > 12 or number.b > 12:
-        first = number.b > 12
-    elif day_wins != month_wins:
-        first = month_wins > day_wins
-    elif number.separator == ".":
-        first = False  # nobody writes month.day.year
-    else:
-        first = bool(month_first) if number.separator == "/" else False
-        if number.a != number.b and (month_first is None or number.separator == "-"):
-            doubt = DOUBT
-    day, month = (number.b, number.a) if first else (number.a, number.b)
-    return Found(number.start, number.end, "date", _iso(number.year, month, day), doubt=doubt)
-
-
-def _year_first_is_date(separator: str, month: str, day: str) -> bool:
-    """`2024.3.3` is how versions are numbered; with two digits each it is a date."""
-    return separator != "." or (len(month) == 2 and len(day) == 2)
-
-
-def _year_last_is_date(text: str, start: int, separator: str, first: str, second: str, last: str) -> bool:
-    if len(last) == 4:
-        return True
-    if len(last) != 2 or separator == "-":
-        return False
-    if separator == "/":
-        return len(first) + len(second) > 2 or _introduced(text, start)
-    return len(first) == 2 and len(second) == 2 and _introduced(text, start)
-
-
-_INTRODUCTION = re.compile(
-    r"\b(?:date|dated|datum|due|on|am|vom|den|dem|bis|ab|op|van|le|du|el|fecha|from|until|by|since|per)[: \t]{1,3}\Z",
-    re.IGNORECASE,
-)
-
-
-def _introduced(text: str, start: int) -> bool:
-    return _INTRODUCTION.search(text[max(0, start - 16) : start]) is not None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["ENGLISH", "MONTHS", "NEEDS_DAY", "WEEKDAYS"]
+__all__ = ["ENGLISH", "MONTHS", "NEEDS_DAY", "NEEDS_YEAR", "WEEKDAYS"]
 
 _FULL = {
     "en": "january february march april may june july august september october november december",
@@ -42,6 +42,9 @@ NEEDS_DAY = frozenset(
     ("mars", "set", "out", "mag", "ago", "gen", "ott", "mar", "sep", "dec", "jan", "jun", "may", "marco")
 )
 """Words that mean something else as well: alone with a year, in lower case, they make no date ("set 2024", "out 1999")."""
+
+NEEDS_YEAR = frozenset(("set", "out", "mag", "ago", "gen", "ott"))
+"""Words that mean something else as well: behind a number but without a year they make no date ("5. Set", "5 ago")."""
 
 WEEKDAYS = (
     "(?:mon|tues?|wed(?:nes)?|thu(?:rs)?|fri|sat(?:ur)?|sun)(?:day)?"

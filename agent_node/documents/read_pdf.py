@@ -1,7 +1,7 @@
 """Reader of PDF: the text of each page, by pypdf.
 
-One unit a page (more when a page is enormous, all with the page's number), a block each paragraph would need layout analysis that PDF
-does not promise, so a page is one block. Damaged pages are skipped and named in a warning; a document without any text is refused with
+One unit a page (more when a page is enormous, all with the page's number). A page is one block, since PDF does not say where a
+paragraph ends. Damaged pages are skipped and named in a warning; a document without any text is refused with
 the likely reason, a scan. Link annotations are kept beside the text.
 """
 

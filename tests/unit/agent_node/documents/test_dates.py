@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent_node.documents.dates import DOUBT, find_dates
+from agent_node.documents.dates import find_dates
+from agent_node.documents.dates_numeric import DOUBT
 from agent_node.documents.spans import Spans
 
 
@@ -58,6 +59,7 @@ def dates(text: str, *, month_first: bool | None = None) -> list[str]:
         ("3. Quartal 2024", "2024-Q3"),
         ("by 15 May", "--05-15"),
         ("by May 15th we", "--05-15"),
+        ("bis zum 5. April an", "--04-05"),
         ("Dec 24", "--12-24"),
         ("29 February 2024", "2024-02-29"),
         ("12/31/1999", "1999-12-31"),
@@ -114,6 +116,9 @@ def test_a_range_gives_both_ends(text: str, expected: list[str]) -> None:
         "1024-768",
         "CVE-2022-35737",
         "mar 5000",
+        "5. Set the value",
+        "5 Ago",
+        "list:\n5. May contain nuts",
         "10.1.2024.5",
     ],
 )

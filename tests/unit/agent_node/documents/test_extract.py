@@ -97,6 +97,7 @@ def test_an_amount_in_a_table_goes_with_the_first_date_of_its_row() -> None:
         ("item,unit_price,quantity", "x,5.25,3", [("5.25", "")]),
         ("item,price", "x,$5", [("5.00", "USD")]),
         ("item,count", "x,5", []),
+        ("item,total", "x,5", []),
         ("item,cost id", "x,5", []),
         ("item,amount", "x,unknown", []),
     ],

@@ -10,7 +10,8 @@ import pytest
 from agent_node.documents.errors import DocumentError
 from agent_node.documents.files import InputFile, canonical_json
 from agent_node.documents.markdown import escape
-from agent_node.documents.report import MAX_A_MONTH, report_assemble
+from agent_node.documents.report import report_assemble
+from agent_node.documents.report_text import MAX_A_MONTH
 
 from .conftest import Call, Put
 
