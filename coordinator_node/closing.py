@@ -11,6 +11,7 @@ Pure: state in, record out. Counterpart: `engine` decides when.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
@@ -131,18 +132,24 @@ def _done(state: RunState, files: list[NamedRef]) -> str:
 
 
 def _files(state: RunState, deliver: list[tuple[str, str]]) -> tuple[list[NamedRef], list[str]]:
-    """The files to deliver, each name once, and what was asked for and is not there."""
-    files: dict[str, NamedRef] = {}
+    """The files to deliver, and what was asked for and is not there. Names that several have are told apart by their subtasks."""
+    found: list[tuple[str, NamedRef]] = []
     gaps: list[str] = []
     for subtask, wanted in deliver:
-        outputs = state.subtasks[subtask].outputs
-        found = [output for output in outputs if not wanted or output.name == wanted]
-        if not found:
+        outputs = [
+            output for output in state.subtasks[subtask].outputs if not wanted or output.name == wanted
+        ]
+        if not outputs:
             gaps.append(wanted or subtask)
-        for output in found:
-            name = output.name if output.name not in files else f"{subtask}.{output.name}"[-255:]
-            files[name] = output if name == output.name else output.model_copy(update={"name": name})
-    return list(files.values()), gaps
+        found += [(subtask, output) for output in outputs]
+    times = Counter(output.name for _, output in found)
+    files = [
+        output
+        if times[output.name] == 1
+        else output.model_copy(update={"name": f"{subtask}.{output.name}"[-255:]})
+        for subtask, output in found
+    ]
+    return files, gaps
 
 
 def _worst(failed: list[SubtaskState]) -> tuple[str, str]:

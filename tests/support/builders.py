@@ -12,7 +12,7 @@ from typing import Any
 from coordinator_node.orders import NodeInfo, RunAccepted
 from protocol.artifact import ArtifactRef
 from protocol.ids import new_run_id
-from protocol.messages import Bid, Decline, Failed, NamedRef, Result
+from protocol.messages import Bid, Decline, Failed, NamedRef, Refuse, Result
 from protocol.plan import Deliverable, Plan, Subtask
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "a_node",
     "a_plan",
     "a_ref",
+    "a_refusal",
     "a_result",
     "a_run",
     "a_subtask",
@@ -132,3 +133,8 @@ def a_result(subtask: str, attempt: int = 1, epoch: int = 1, outputs: list[Named
 def a_failed(subtask: str, attempt: int = 1, epoch: int = 1, code: str = "E_WORK", **changes: Any) -> Failed:
     """A failure."""
     return Failed(subtask=subtask, attempt=attempt, epoch=epoch, code=code, **changes)
+
+
+def a_refusal(subtask: str, attempt: int = 1, epoch: int = 1, code: str = "E_SLOTS") -> Refuse:
+    """An award that is not taken."""
+    return Refuse(subtask=subtask, attempt=attempt, epoch=epoch, code=code)
