@@ -62,6 +62,8 @@ class AgentEntry(_Section):
         None
     )
     mode: Literal["process", "thread", "inline"] = "process"
+    confined: bool = False
+    """A function in a process may touch nothing but Python, the system's libraries and its job (the document agents always)."""
 
     argv: Annotated[list[Word], Field(min_length=1, max_length=256)] | None = None
     timeout_s: Annotated[float, Field(gt=0, le=86400)] = 600.0
@@ -79,6 +81,8 @@ class AgentEntry(_Section):
     def _consistent(self) -> Self:
         if self.adapter == "python" and self.target is None:
             raise ValueError('adapter "python" needs target = "package.module:function"')
+        if self.confined and (self.adapter != "python" or self.mode != "process"):
+            raise ValueError('confined = true is for adapter "python" with mode "process"')
         if self.adapter == "command":
             self._check_command()
         if self.adapter in ("python", "command") and not self.names:

@@ -13,7 +13,7 @@ import signal
 from pathlib import Path
 from typing import Final
 
-__all__ = ["MARK_NAME", "descendants", "end_children", "kill_all", "marked", "signal_group"]
+__all__ = ["MARK_NAME", "descendants", "end_descendants", "kill_all", "marked", "reap", "signal_group"]
 
 MARK_NAME: Final = "ZWERM_JOB"
 """The environment variable that every process of a job inherits."""
@@ -75,15 +75,28 @@ def kill_all(pid: int | None, mark: str) -> int:
     return len(killed)
 
 
-def end_children() -> None:
-    """Kill and reap every child of this very process (a worker after a job: nothing of it may run on)."""
+def end_descendants(pid: int) -> None:
+    """Kill everything that a process has started and leave the process itself (a worker after a job: nothing of it may run on)."""
     for _ in range(_ROUNDS):
-        children = descendants(os.getpid())
+        children = [child for child in descendants(pid) if not _dead(child)]
         if not children:
             return
         for child in children:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(child, signal.SIGKILL)
-        with contextlib.suppress(ChildProcessError):
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
+
+
+def reap() -> None:
+    """Take leave of children of this very process that have ended."""
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
+def _dead(pid: int) -> bool:
+    """Whether a process has ended and only waits for its parent to notice."""
+    try:
+        stat = (_PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return True
+    return stat.rpartition(")")[2].split()[:1] == ["Z"]

@@ -1,7 +1,7 @@
 """A worker process: does jobs for a node, one after another, and is never trusted by it.
 
-    node -> worker   {"t": "setup", "path", "limits"}, {"t": "job", ...}, {"t": "cancel"}; closed stdin: end
-    worker -> node   {"t": "ready"}, {"t": "step", "n", "fraction", "note"}, {"t": "done", ...}, {"t": "failed", ...}
+    node -> worker   {"t": "setup", "path", "limits", "writable"}, {"t": "job", ...}, {"t": "cancel"}; closed stdin: end
+    worker -> node   {"t": "ready", "confined"}, {"t": "step", "n", "fraction", "note"}, {"t": "done", ...}, {"t": "failed", ...}
 
 Frames are a 4-byte big-endian length and msgpack. The function's own prints go to stderr. Limits are set before the first job; the kernel
 ends this process when the node dies. Counterpart: `worker_proc`. It imports the capability when the first job needs it, and little else.
@@ -29,9 +29,10 @@ from typing import Any, BinaryIO, Final
 
 import msgpack
 
+from .confine_proc import confine
 from .functions import Given, Job, JobCancelled, JobFailed, Output, as_outputs
 from .limits_proc import die_with_parent, set_limits
-from .tree_proc import end_children
+from .tree_proc import reap
 
 __all__ = ["FRAME_MAX", "STEP_EVERY_S", "load_target", "main", "read_frame", "write_frame"]
 
@@ -112,15 +113,18 @@ class Worker:
 
     def run(self) -> None:
         """Work until the node closes its end."""
+        setup = read_frame(self._inlet)
+        if setup is None:
+            return
+        sys.path[:] = setup["path"]
+        set_limits(setup["limits"])
+        self._cpu_limit_s = float(setup["limits"].get("cpu_s", 0.0))
+        # Before the first thread: what one thread gives up, the others would keep.
+        confined = bool(setup["writable"]) and confine(setup["writable"], setup["path"])
+        write_frame(self._outlet, {"t": "ready", "confined": confined})
         threading.Thread(target=self._listen, name="listen", daemon=True).start()
         while (frame := self._jobs.get()) is not None:
-            if frame["t"] == "setup":
-                sys.path[:] = frame["path"]
-                set_limits(frame["limits"])
-                self._cpu_limit_s = float(frame["limits"].get("cpu_s", 0.0))
-                write_frame(self._outlet, {"t": "ready"})
-            else:
-                self._do(frame)
+            self._do(frame)
 
     def _listen(self) -> None:
         while (frame := read_frame(self._inlet)) is not None:
@@ -133,6 +137,7 @@ class Worker:
 
     def _do(self, frame: dict[str, Any]) -> None:
         self._steps, self._told_at = 0, float("-inf")
+        reap()
         before = _cpu_s()
         if self._cpu_limit_s > 0:
             _, hard = resource.getrlimit(resource.RLIMIT_CPU)
@@ -152,7 +157,7 @@ class Worker:
             answer = {"t": "failed", **_explained(error)}
         with contextlib.suppress(OSError):
             os.chdir("/")
-        end_children()
+        reap()
         usage = resource.getrusage(resource.RUSAGE_SELF)
         answer |= {"cpu_s": _cpu_s() - before, "rss_kib": usage.ru_maxrss}
         sys.stdout.flush()

@@ -24,8 +24,9 @@ from typing import Any, Final
 import msgpack
 
 from .adapters.base import OUTPUTS_MAX, Emit, Job, Made, Outcome
+from .confine_proc import needed_by_python
 from .errors import WorkError, plain
-from .tree_proc import MARK_NAME, kill_all, signal_group
+from .tree_proc import MARK_NAME, end_descendants, kill_all, signal_group
 
 __all__ = ["ASK_S", "TERM_S", "WorkerLimits", "WorkerPool"]
 
@@ -115,11 +116,14 @@ class WorkerPool:
         *,
         path: Sequence[str] = (),
         env: dict[str, str] | None = None,
+        confined: bool = False,
     ) -> None:
+        """Args: `path` is where modules are found (the node's own places when left out); `confined`, see `confine_proc`."""
         self.name = name
         self.limits = limits
         self._folder = folder
         self._path = list(path)
+        self._confined = confined
         self._env = env or {}
         self._idle: list[_Worker] = []
         self._all: set[_Worker] = set()
@@ -183,6 +187,7 @@ class WorkerPool:
     async def _give_back(self, worker: _Worker, *, healthy: bool) -> None:
         used_up = worker.jobs >= self.limits.recycle_jobs or worker.rss > self.limits.recycle_bytes > 0
         if healthy and worker.alive and not used_up and worker in self._all:
+            end_descendants(worker.process.pid)
             self._idle.append(worker)
         else:
             await self._retire(worker)
@@ -232,7 +237,14 @@ class WorkerPool:
                 "file_bytes": self.limits.file_bytes,
                 "cpu_s": self.limits.cpu_s,
             }
-            await worker.write({"t": "setup", "path": self._path or sys.path, "limits": limits})
+            path = self._path or sys.path
+            setup = {
+                "t": "setup",
+                "path": needed_by_python(path) if self._confined else path,
+                "limits": limits,
+                "writable": [str(self._folder)] if self._confined else [],
+            }
+            await worker.write(setup)
             async with asyncio.timeout(_START_S):
                 ready = await worker.read()
             if ready["t"] != "ready":

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from agent_node.config import AgentEntry, NodeConfig
+from agent_node.confine_proc import level
 from agent_node.errors import AdapterError, AgentError
 from agent_node.history import Prior
 from agent_node.policy import AgentSpec, allowed
@@ -145,7 +146,7 @@ def _documents(place: Place) -> Adapter | None:
     section = place.config.agent
     names = frozenset(name for name in CAPABILITIES if allowed(name, tuple(section.capabilities)))
     spec = document_spec(section.slots, place.queue, section.max_input_mib * _MIB, names)
-    return ProcessFunction(spec, dict.fromkeys(names, TARGET), _pool("documents", place))
+    return ProcessFunction(spec, dict.fromkeys(names, TARGET), _pool("documents", place, confined=True))
 
 
 def _noop(place: Place) -> Adapter | None:
@@ -172,7 +173,12 @@ def _python(entry: AgentEntry, place: Place) -> Adapter:
     target = entry.target or ""
     if entry.mode == "process":
         spec = spec_of(entry, place)
-        pool = _pool(entry.name, place, env=dict(entry.env))
+        if entry.confined and level() == 0:
+            raise AdapterError(
+                "this kernel cannot confine a process (it has no Landlock)",
+                "Use Linux 5.13 or later with Landlock on, or leave out `confined` if you trust the function with all that you have.",
+            )
+        pool = _pool(entry.name, place, env=dict(entry.env), confined=entry.confined)
         return ProcessFunction(spec, dict.fromkeys(spec.capabilities, target), pool)
     check_target(target)
     from agent_node.functions import JobFailed

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from agent_node.functions import Job, JobFailed, Output
@@ -150,3 +151,30 @@ def leave(job: Job) -> None:
 def exits(job: Job) -> None:
     """Work that calls exit, as scripts do."""
     sys.exit("enough")
+
+
+def snoop(job: Job) -> dict[str, str]:
+    """Work that looks and reaches around."""
+    import socket
+
+    def tried(do: Callable[[], object]) -> str:
+        try:
+            do()
+        except OSError as error:
+            return type(error).__name__
+        return "allowed"
+
+    return {
+        "read": tried(lambda: Path(job.params["secret"]).read_text()),
+        "write": tried(lambda: Path(job.params["secret"]).with_name("new").write_text("x")),
+        "list": tried(lambda: list(Path(job.params["secret"]).parent.iterdir())),
+        "passwd": tried(lambda: Path("/etc/passwd").read_text()),
+        "environ": tried(lambda: Path(f"/proc/{os.getppid()}/environ").read_bytes()),
+        "connect": tried(lambda: socket.create_connection(("127.0.0.1", job.params["port"]), 2).close()),
+        "signal": tried(lambda: os.kill(os.getppid(), 0)),
+        "own": tried(lambda: (job.dir / "out" / "mine").write_text("x")),
+        "shell": tried(lambda: subprocess.run(["/bin/true"], check=True)),
+        "child": subprocess.run(
+            ["/bin/cat", job.params["secret"]], capture_output=True, check=False
+        ).stdout.decode(),
+    }
