@@ -19,8 +19,8 @@ import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from mesh.background import daemon_command
 from mesh.clock import SystemClock
+from mesh.daemon_main import daemon_argv
 from mesh.errors import MeshError
 from mesh.founding import found_swarm
 from mesh.home import Home
@@ -60,7 +60,7 @@ class _Nodes:
         log = home.file("demo.log")
         with log.open("wb") as file:
             self.processes[name] = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                [*daemon_command(home), "--with-parent", str(os.getpid()), "-q"],
+                daemon_argv(home, quiet=True, parent=os.getpid()),
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=file,

@@ -26,7 +26,14 @@ def accept_over_verify() -> dict[str, float | str]:
     bus_key = "U" + "A" * 55
     directory = Directory()
     directory.add(
-        Member(node_id(key.public), public, serial, expires_ms=1 << 61, roles=frozenset({"agent"}), bus_key=bus_key)
+        Member(
+            node_id(key.public),
+            public,
+            serial,
+            expires_ms=1 << 61,
+            roles=frozenset({"agent"}),
+            bus_key=bus_key,
+        )
     )
     now_ms = int(time.time() * 1000)
     audience_text = "run/" + "a" * 26 + "/bids"
@@ -34,7 +41,15 @@ def accept_over_verify() -> dict[str, float | str]:
     body = pack(
         [
             Bid(
-                subtask="extract.12", round=4294967297, agent="documents", price=1830, eta_ms=140, success=0.97, load=0.31, queue=0, free_slots=2
+                subtask="extract.12",
+                round=4294967297,
+                agent="documents",
+                price=1830,
+                eta_ms=140,
+                success=0.97,
+                load=0.31,
+                queue=0,
+                free_slots=2,
             ).model_dump(exclude_defaults=True)
         ]
     )

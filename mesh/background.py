@@ -7,14 +7,14 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 
 from .clock import SystemClock
+from .daemon_main import daemon_argv
 from .errors import MeshError
 from .home import Home
 
-__all__ = ["DaemonFailed", "daemon_command", "start_in_background", "stop_daemon"]
+__all__ = ["DaemonFailed", "start_in_background", "stop_daemon"]
 
 _POLL_S = 0.05
 
@@ -24,11 +24,6 @@ class DaemonFailed(MeshError):
 
     def __init__(self, message: str, hint: str) -> None:
         super().__init__("E_NO_DAEMON", message, hint)
-
-
-def daemon_command(home: Home) -> list[str]:
-    """The command line that runs the daemon of a home in the foreground."""
-    return [sys.executable, "-m", "mesh", "up", "--home", str(home.path)]
 
 
 def start_in_background(home: Home, *, timeout_s: float = 30.0) -> int:
@@ -47,7 +42,7 @@ def start_in_background(home: Home, *, timeout_s: float = 30.0) -> int:
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
         process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            daemon_command(home),
+            daemon_argv(home),
             stdin=subprocess.DEVNULL,
             stdout=descriptor,
             stderr=descriptor,

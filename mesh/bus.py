@@ -14,6 +14,7 @@ from enum import Enum
 from typing import Final, NamedTuple, Protocol
 
 __all__ = [
+    "ENROL_INBOX",
     "MAX_PAYLOAD_BYTES",
     "Bus",
     "BusState",
@@ -23,12 +24,22 @@ __all__ = [
     "StateCallback",
     "Subscription",
     "covers",
+    "inbox_prefix",
     "matches",
     "safe_reply",
 ]
 
 MAX_PAYLOAD_BYTES: Final = 960 * 1024
 """Largest payload: the server cuts a connection for more than 1 MiB of headers and payload together."""
+
+
+ENROL_INBOX: Final = "_E"
+"""Where a joiner gets its answers, as `_E.<random>`: joiners may see each other's, which are sealed."""
+
+
+def inbox_prefix(public: str) -> str:
+    """The subject prefix under which alone a member receives answers."""
+    return f"_I.{public}"
 
 
 class Msg(NamedTuple):

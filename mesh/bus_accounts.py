@@ -18,6 +18,7 @@ from typing import Any, Final, Literal, NamedTuple, get_args
 from pydantic import BaseModel, ConfigDict
 
 from . import bus_jwt
+from .bus import ENROL_INBOX, inbox_prefix
 from .errors import TokenRefused
 from .nkeys import KEY_BYTES, Kind, NKey, raw_public
 from .workspace import ART, BOARD, CERTS, INVITES, JOURNAL, STREAMS, SWARM_BUCKET, kv_stream
@@ -51,9 +52,6 @@ COORDINATOR_SERVICES: Final = ("runs",)
 ENROLLER_SERVICES: Final = ("enroll",)
 """Services that enrollers answer to members: renewal, revocation, approval."""
 
-ENROL_INBOX: Final = "_E"
-"""Where a joiner gets its answers, as `_E.<random>`: joiners may see each other's, which are sealed."""
-
 ENROL_LIMITS: Final = {"conn": 32}
 """Connections without a credential at one time, over the whole swarm: a flood stops joins, and nothing else."""
 
@@ -64,11 +62,6 @@ ME: Final = "{{subject()}}"
 """The server's template for the public key of the member that a permission is applied to."""
 _REPLY_S: Final = 60.0
 """How long a service may take to answer: a join that waits for a person polls instead."""
-
-
-def inbox_prefix(public: str) -> str:
-    """The subject prefix under which alone a member receives answers."""
-    return f"_I.{public}"
 
 
 class Permission(NamedTuple):

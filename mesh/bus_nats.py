@@ -23,8 +23,16 @@ from nats.aio.msg import Msg as WireMsg
 from nats.aio.subscription import Subscription as WireSubscription
 
 from . import bus_jwt
-from .bus import MAX_PAYLOAD_BYTES, BusState, BusStats, Handler, Msg, StateCallback
-from .bus_accounts import ENROL_INBOX, inbox_prefix
+from .bus import (
+    ENROL_INBOX,
+    MAX_PAYLOAD_BYTES,
+    BusState,
+    BusStats,
+    Handler,
+    Msg,
+    StateCallback,
+    inbox_prefix,
+)
 from .bus_nats_dial import Credential, WireError, dial
 from .bus_nats_requests import Answers, NatsRequests
 from .clock import Clock, SystemClock

@@ -19,10 +19,10 @@ from typing import Any
 from nats import errors as wire
 from nats.aio.client import Client
 
-from .bus_accounts import ENROL_INBOX, inbox_prefix
+from .bus import ENROL_INBOX, inbox_prefix
 from .errors import BusRefused, BusUnreachable, MeshError, PinMismatch
 from .nkeys import NKey
-from .pki import SERVER_NAME
+from .tls_names import SERVER_NAME
 from .tls_pin import PinFailure
 
 __all__ = ["Credential", "WireError", "dial"]

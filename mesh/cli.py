@@ -7,26 +7,23 @@ heavy libraries are imported inside the functions that need them, so that `zwerm
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import functools
 import os
-import signal
 import sys
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import entry_points
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from protocol.errors import ZwermError
 
+from .loop import first_named, run_async
 from .output import Exit, Out, exit_code_of
 from .version import VERSION
 
 __all__ = ["GROUPS", "Cli", "Session", "command", "main", "run_async"]
-
-T = TypeVar("T")
 
 GROUPS: dict[str, tuple[str, ...]] = {
     "Swarm": ("init", "join", "invite", "nodes", "up", "down", "leave"),
@@ -150,37 +147,6 @@ def command(name: str | None = None, **options: Any) -> Callable[[Callable[..., 
         return made
 
     return decorate
-
-
-def run_async(main_coroutine: Coroutine[Any, Any, T], *, timeout_s: float | None = None) -> T:
-    """Run a verb's coroutine on uvloop where it exists, with `--timeout` as its bound.
-
-    Raises:
-        TimeoutError: the bound passed.
-    """
-    import asyncio
-
-    async def bounded() -> T:
-        task = asyncio.current_task()
-        assert task is not None
-        # A plain SIGTERM would end the process at once, leaving children and half-written files.
-        with contextlib.suppress(NotImplementedError):
-            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-        async with asyncio.timeout(timeout_s):
-            return await main_coroutine
-
-    factory = None
-    try:
-        import uvloop
-
-        factory = uvloop.new_event_loop
-    except ImportError:  # Windows and other Pythons have the standard loop
-        pass
-    with asyncio.Runner(loop_factory=factory) as runner:
-        try:
-            return runner.run(bounded())
-        except asyncio.CancelledError:
-            raise KeyboardInterrupt from None
 
 
 class Cli(click.Group):
@@ -326,23 +292,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         out.failure(error)
         return exit_code_of(error)
     except BaseExceptionGroup as group:
-        first = _first_named(group)
+        first = first_named(group)
         if first is None:
             raise
         out.failure(first)
         return exit_code_of(first)
     return int(result) if isinstance(result, int) else Exit.OK
-
-
-def _first_named(group: BaseExceptionGroup[BaseException]) -> ZwermError | None:
-    """The first named failure in a task group's exceptions, provided that all of them are named."""
-    named: ZwermError | None = None
-    for error in group.exceptions:
-        inner = _first_named(error) if isinstance(error, BaseExceptionGroup) else error
-        if not isinstance(inner, ZwermError):
-            return None
-        named = named or inner
-    return named
 
 
 if __name__ == "__main__":

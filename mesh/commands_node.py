@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import Any
 
 import click
@@ -33,18 +34,19 @@ def up(session: Session, background: bool, with_parent: int | None) -> int:
         out.document("up", {"node": node.name, "pid": pid, "roles": node.roles})
         return Exit.OK
 
-    from .daemon import Daemon, run_until_signalled
-    from .logs import log_to_file
+    from .daemon_main import daemon_argv
 
-    log_to_file(home, verbose=session.verbose, console=session.verbose > 0)
-
-    def ready() -> None:
-        out.done(f"{node.name} is up in {node.swarm!r}: {', '.join(node.roles)}   (Ctrl-C stops it)")
-        out.document("up", {"node": node.name, "pid": os.getpid(), "roles": node.roles})
-
-    daemon = Daemon(home, say=out.say)
-    run_async(run_until_signalled(daemon, ready=ready, parent=with_parent))
-    return Exit.OK
+    argv = daemon_argv(
+        home,
+        quiet=out.quiet,
+        as_json=out.as_json,
+        verbose=session.verbose,
+        no_color=not out.colour,
+        parent=with_parent,
+    )
+    sys.stdout.flush()
+    os.execv(argv[0], argv)  # noqa: S606 - becomes our own daemon: same process, same terminal, none of the command's weight
+    return Exit.FAILED
 
 
 @command()

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, Self, cast
+from typing import TYPE_CHECKING, Any, Protocol, Self, cast
 
 from pydantic import ValidationError
 
@@ -24,7 +24,6 @@ from protocol.envelope import FLAG_JOURNAL, Header, Sealer, audience_hash, parse
 from protocol.errors import Rejected, ZwermError
 from protocol.ids import NO_RUN, run_bytes, run_text
 from protocol.messages import BATCH_MAX, Item, Reply, Type, body_adapter, type_of
-from protocol.records import RECORDS_PER_MESSAGE_MAX, Record
 from protocol.registry import BODY_BYTES_MAX, BODY_NODES_MAX, types_on
 from protocol.verify import Accepted, Directory, Member, Verifier
 
@@ -33,6 +32,9 @@ from .clock import Clock
 from .errors import MeshError
 from .roster import Roster
 from .workspace import Workspace
+
+if TYPE_CHECKING:
+    from protocol.records import Record
 
 __all__ = ["CallFailed", "CertificateSource", "Endpoint", "NoAnswer", "Received"]
 
@@ -437,6 +439,8 @@ class Endpoint:
 
     def seal_record(self, run: str, records: Sequence[Record]) -> bytes:
         """One journal message: up to 256 records of one run, signed, flagged as stored."""
+        from protocol.records import RECORDS_PER_MESSAGE_MAX
+
         assert 0 < len(records) <= RECORDS_PER_MESSAGE_MAX
         body = pack(body_adapter(Type.JOURNAL).dump_python(list(records), by_alias=True))
         return self._sealer.seal(

@@ -26,14 +26,9 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from .errors import BadSettings
+from .tls_names import PIN_BYTES, SERVER_NAME
 
 __all__ = ["PIN_BYTES", "SERVER_NAME", "CertAuthority", "ServerCert", "found_ca", "pin_of", "spki_sha256"]
-
-SERVER_NAME: Final = "swarm.internal"
-"""The name that every server's certificate carries and every client checks."""
-
-PIN_BYTES: Final = 16
-"""128 bits of the hash: a second CA with the same pin is out of anybody's reach, and the invite stays short."""
 
 _CA_YEARS: Final = 20
 _SKEW: Final = timedelta(days=1)

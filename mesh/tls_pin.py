@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import ssl
 from datetime import UTC, datetime
-
-from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from typing import TYPE_CHECKING
 
 from .clock import Clock, SystemClock
 from .errors import PinMismatch
-from .pki import PIN_BYTES, SERVER_NAME, pin_of
+from .tls_names import PIN_BYTES, SERVER_NAME
+
+if TYPE_CHECKING:
+    from cryptography import x509
 
 __all__ = ["PinFailure", "ca_context", "pinned_context"]
 
@@ -80,6 +81,12 @@ def _shown_chain(connection: ssl.SSLObject) -> list[bytes]:
 
 def _check(shown: list[bytes], pin: bytes, now: float) -> bytes:
     """The CA's DER if the chain leads from the server's certificate to the pinned CA; raises `PinFailure` otherwise."""
+    # Imported here: only a joining device looks into certificates, and a node that has joined need not carry the code.
+    from cryptography import x509
+    from cryptography.exceptions import InvalidSignature
+
+    from .pki import pin_of
+
     try:
         chain = [x509.load_der_x509_certificate(der) for der in shown]
         moment = datetime.fromtimestamp(now, UTC)
@@ -106,5 +113,7 @@ def _check(shown: list[bytes], pin: bytes, now: float) -> bytes:
 
 
 def _is_authority(certificate: x509.Certificate) -> bool:
+    from cryptography import x509
+
     constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
     return constraints.ca

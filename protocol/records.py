@@ -6,6 +6,7 @@ references and no content: goal, plan parameters and results are artifacts. `at_
 
 from __future__ import annotations
 
+import functools
 from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, TypeAdapter
@@ -18,7 +19,6 @@ from .plan import Skeleton
 
 __all__ = [
     "RECORDS_PER_MESSAGE_MAX",
-    "RECORD_ADAPTER",
     "Accepted",
     "AttemptFailed",
     "Awarded",
@@ -36,6 +36,7 @@ __all__ = [
     "SubtaskCancelled",
     "SubtaskFailed",
     "Unbid",
+    "record_adapter",
 ]
 
 RECORDS_PER_MESSAGE_MAX = 256
@@ -253,7 +254,8 @@ Record = Annotated[
 ]
 """Any record, told apart by `k`."""
 
-RECORD_ADAPTER: TypeAdapter[list[Record]] = TypeAdapter(
-    Annotated[list[Record], Field(min_length=1, max_length=RECORDS_PER_MESSAGE_MAX)]
-)
-"""The body of a journal message."""
+
+@functools.cache
+def record_adapter() -> TypeAdapter[list[Record]]:
+    """The validator of the body of a journal message."""
+    return TypeAdapter(Annotated[list[Record], Field(min_length=1, max_length=RECORDS_PER_MESSAGE_MAX)])

@@ -11,7 +11,6 @@ from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter
 
-from ..records import RECORD_ADAPTER
 from .base import Item, Missing, NamedRef
 from .contract import Announce, Award, Bid, Confirm, Decline, Offer, Refuse, Reject, Withdraw
 from .control import (
@@ -170,22 +169,34 @@ MESSAGES: dict[Type, type[Item]] = {
 }
 """The model of one item, for every type but the journal's (whose items are records, see `protocol.records`)."""
 
-_ADAPTERS: dict[int, TypeAdapter[Any]] = {
-    int(kind): TypeAdapter(Annotated[list[model], Field(min_length=1, max_length=BATCH_MAX)])  # type: ignore[arg-type, valid-type]
-    for kind, model in MESSAGES.items()
-}
-_ADAPTERS[Type.JOURNAL] = RECORD_ADAPTER
-
+_MODELS: dict[int, type[Item]] = {int(kind): model for kind, model in MESSAGES.items()}
 _TYPES: dict[type[Item], Type] = {model: kind for kind, model in MESSAGES.items()}
+
+
+_ADAPTERS: dict[int, TypeAdapter[Any]] = {}
 
 
 def body_adapter(code: int) -> TypeAdapter[Any]:
     """The validator of a body (a list of items) of this type.
 
+    Made when a type is first met: a node that only works never pays for the messages of a coordinator.
+
     Raises:
         KeyError: no such type; the verification door has refused it before (`E_TYPE`).
     """
-    return _ADAPTERS[code]
+    adapter = _ADAPTERS.get(code)
+    if adapter is None:
+        adapter = _ADAPTERS[code] = _make_adapter(code)
+    return adapter
+
+
+def _make_adapter(code: int) -> TypeAdapter[Any]:
+    if code == Type.JOURNAL:
+        from ..records import record_adapter
+
+        return record_adapter()
+    model = _MODELS[code]
+    return TypeAdapter(Annotated[list[model], Field(min_length=1, max_length=BATCH_MAX)])  # type: ignore[arg-type, valid-type]
 
 
 def type_of(item: Item) -> Type:

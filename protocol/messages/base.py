@@ -28,7 +28,7 @@ __all__ = [
 class Item(BaseModel):
     """One element of a body: unknown fields, wrong types and later changes are refused."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, defer_build=True)
 
 
 JsonObject = dict[str, JsonValue]
