@@ -83,7 +83,7 @@ _CONVERT: Final = (
     r"|zet|omzetten|converteer\w*|maak|naar|als"
 )
 _REPORT: Final = (
-    r"reports?|report on|analy[sz]e\w*|analysis|review\w*|examine|audit|evaluat\w*|everything|describe"
+    r"reports?|report on|analy[sz]e\w*|analysis|review\w*|examine|audit|evaluat\w*|describe"
     r"|berichte?n?|bericht|analysier\w*|auswert\w*|untersuch\w*|beschreib\w*|rapport\w*|analyse\w*|onderzoek\w*|beschrijf"
 )
 _MONTHLY: Final = (
