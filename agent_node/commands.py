@@ -11,8 +11,8 @@ from typing import Any
 
 import click
 
-from mesh.cli import Session, command, run_async
 from mesh.output import Exit
+from mesh.verbs import Session, command, run_async
 
 from .commands_demo import demo
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from mesh.cli import Session, command, run_async
+from mesh.verbs import Session, command, run_async
 
 __all__ = ["demo"]
 

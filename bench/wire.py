@@ -9,8 +9,8 @@ import time
 from protocol.codec import pack, unpack
 from protocol.envelope import DOMAIN, Sealer, audience_hash, node_id
 from protocol.errors import Rejected
-from protocol.messages import Bid, Type, body_adapter
-from protocol.registry import BODY_NODES_MAX, RULES, types_on
+from protocol.messages import Bid, Type
+from protocol.registry import BODY_NODES_MAX, RULES, body_adapter, types_on
 from protocol.signing import BACKEND, SigningKey, prepare
 from protocol.verify import Directory, Member, Verifier
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import click
 
-from mesh.cli import Session, command, run_async
 from mesh.output import Exit, Out, clean
+from mesh.verbs import Session, command, run_async
 
 __all__ = ["COMMANDS"]
 

@@ -8,22 +8,20 @@ heavy libraries are imported inside the functions that need them, so that `zwerm
 from __future__ import annotations
 
 import difflib
-import functools
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib.metadata import entry_points
-from typing import Any
 
 import click
 
 from protocol.errors import ZwermError
 
-from .loop import first_named, run_async
+from .loop import first_named
 from .output import Exit, Out, exit_code_of
 from .version import VERSION
 
-__all__ = ["GROUPS", "Cli", "Session", "command", "main", "run_async"]
+__all__ = ["GROUPS", "Cli", "main"]
 
 GROUPS: dict[str, tuple[str, ...]] = {
     "Swarm": ("init", "join", "invite", "nodes", "up", "down", "leave"),
@@ -40,113 +38,6 @@ This device is in no swarm yet.
   zwerm init NAME       start a swarm on this device
   zwerm join TOKEN      add this device to a swarm (the token comes from `zwerm invite` on a device of it)
   zwerm --help          everything else"""
-
-
-class Session:
-    """What every verb gets: where the home is, how to speak, how long to wait."""
-
-    def __init__(
-        self, *, home: str | None, out: Out, verbose: int, timeout_s: float | None, yes: bool
-    ) -> None:
-        self.home_flag = home
-        self.out = out
-        self.verbose = verbose
-        self.timeout_s = timeout_s
-        self.yes = yes
-
-    @property
-    def home(self) -> Any:
-        """The state directory (a `mesh.home.Home`)."""
-        from .home import Home, locate_home
-
-        return Home(locate_home(self.home_flag))
-
-    def confirm(self, question: str) -> bool:
-        """Ask a yes/no question; `--yes` answers it, and without a terminal the missing answer is an error.
-
-        Raises:
-            click.UsageError: nobody can be asked.
-        """
-        if self.yes:
-            return True
-        if not sys.stdin.isatty() or os.environ.get("CI") == "true":
-            raise click.UsageError(f"{question} Nobody can be asked here: add --yes.")
-        return click.confirm(question, err=True)
-
-
-class Duration(click.ParamType[float]):
-    """`30s`, `5m`, `2h`, `7d`, or plain seconds."""
-
-    name = "duration"
-    units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Seconds as a float."""
-        if isinstance(value, (int, float)):
-            return float(value)
-        text = str(value).strip().lower()
-        scale = self.units.get(text[-1:], 0)
-        try:
-            seconds = float(text[:-1]) * scale if scale else float(text)
-        except ValueError:
-            seconds = -1.0
-        if not 0 < seconds < 1e9:
-            self.fail(f"{value!r} is not a duration like 30s, 5m, 2h or 7d", param, ctx)
-        return seconds
-
-
-DURATION = Duration()
-
-_COMMON = (
-    click.option(
-        "--json", "as_json", is_flag=True, help="One JSON document (or one object a line) on stdout."
-    ),
-    click.option("-q", "--quiet", is_flag=True, help="No progress on stderr."),
-    click.option("-v", "--verbose", count=True, help="Say more (repeat for more)."),
-    click.option("--no-color", is_flag=True, help="No colours (as NO_COLOR=1)."),
-    click.option(
-        "--home", metavar="DIR", help="State directory (default: $ZWERM_HOME, or the platform's own)."
-    ),
-    click.option("--timeout", type=DURATION, metavar="30s", help="Give up after this long (exit 124)."),
-    click.option("-y", "--yes", is_flag=True, help="Answer every question with yes."),
-)
-
-
-def command(name: str | None = None, **options: Any) -> Callable[[Callable[..., Any]], click.Command]:
-    """Declare a verb: a click command that also takes the common options and gets a `Session` as its first argument."""
-
-    def decorate(function: Callable[..., Any]) -> click.Command:
-        @functools.wraps(function)
-        def call(
-            *,
-            as_json: bool,
-            quiet: bool,
-            verbose: int,
-            no_color: bool,
-            home: str | None,
-            timeout: float | None,
-            yes: bool,
-            **rest: Any,
-        ) -> Any:
-            ctx = click.get_current_context()
-            ctx.meta["zwerm.json"] = as_json
-            out = Out.for_terminal(as_json=as_json, quiet=quiet, no_color=no_color)
-            ctx.find_root().meta["zwerm.out"] = out
-            root_home = ctx.find_root().params.get("home")
-            session = Session(home=home or root_home, out=out, verbose=verbose, timeout_s=timeout, yes=yes)
-            return function(session, **rest)
-
-        wrapped: Any = call
-        for option in reversed(_COMMON):
-            wrapped = option(wrapped)
-        settings: dict[str, Any] = {
-            "context_settings": {"help_option_names": ["-h", "--help"], "max_content_width": 100},
-            **options,
-        }
-        made: click.Command = click.command(name, **settings)(wrapped)  # type: ignore[no-untyped-call]
-        return made
-
-    return decorate
 
 
 class Cli(click.Group):

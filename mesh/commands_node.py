@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from .cli import Session, command, run_async
 from .output import Exit
+from .verbs import Session, command, run_async
 
 __all__ = ["COMMANDS", "status"]
 

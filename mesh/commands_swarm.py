@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from .cli import DURATION, Session, command, run_async
 from .output import Exit, Out
+from .verbs import DURATION, Session, command, run_async
 
 __all__ = ["COMMANDS", "print_nodes"]
 

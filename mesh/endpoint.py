@@ -23,8 +23,8 @@ from protocol.codec import pack, unpack
 from protocol.envelope import FLAG_JOURNAL, Header, Sealer, audience_hash, parse_header
 from protocol.errors import Rejected, ZwermError
 from protocol.ids import NO_RUN, run_bytes, run_text
-from protocol.messages import BATCH_MAX, Item, Reply, Type, body_adapter, type_of
-from protocol.registry import BODY_BYTES_MAX, BODY_NODES_MAX, types_on
+from protocol.messages import BATCH_MAX, Item, Reply, Type, type_of
+from protocol.registry import BODY_BYTES_MAX, BODY_NODES_MAX, body_adapter, types_on
 from protocol.verify import Accepted, Directory, Member, Verifier
 
 from .bus import Bus, Msg, Subscription

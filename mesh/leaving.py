@@ -31,7 +31,7 @@ def leave_swarm(home: Home, *, wipe: bool, timeout_s: float = 20.0) -> bool:
     Raises:
         DaemonFailed: the daemon does not stop.
     """
-    from .cli import run_async
+    from .loop import run_async
 
     node = home.load()
     told = False

@@ -5,12 +5,14 @@ The verification door takes these tables as arguments; they are data, so that th
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Annotated, Any, Final
 
-from .messages import Type
+from pydantic import Field, TypeAdapter
+
+from .messages import BATCH_MAX, MESSAGES, Type
 from .verify import TypeRule
 
-__all__ = ["BODY_BYTES_MAX", "BODY_NODES_MAX", "RULES", "TYPES_ON", "types_on"]
+__all__ = ["BODY_BYTES_MAX", "BODY_NODES_MAX", "RULES", "TYPES_ON", "body_adapter", "types_on"]
 
 _CONTROL = 64 * 1024
 """Bodies that anybody may send: a hostile 64 KiB of msgpack expands to 5.5 MiB at the worst."""
@@ -115,3 +117,32 @@ _NONE: Final[frozenset[int]] = frozenset()
 def types_on(kind: str) -> frozenset[int]:
     """The types that are allowed on a kind of subject."""
     return TYPES_ON.get(kind, _NONE)
+
+
+_KNOWN: Final = frozenset(int(kind) for kind in MESSAGES)
+_ADAPTERS: dict[int, TypeAdapter[Any]] = {}
+
+
+def body_adapter(code: int) -> TypeAdapter[Any]:
+    """The validator of a body (a list of items) of this type.
+
+    Made when a type is first met: a node that only works never pays for the messages of a coordinator.
+
+    Raises:
+        KeyError: no such type; the verification door has refused it before (`E_TYPE`).
+    """
+    adapter = _ADAPTERS.get(code)
+    if adapter is None:
+        adapter = _ADAPTERS[code] = _make_adapter(code)
+    return adapter
+
+
+def _make_adapter(code: int) -> TypeAdapter[Any]:
+    if code == Type.JOURNAL:
+        from .records import record_adapter
+
+        return record_adapter()
+    model = MESSAGES[Type(code)] if code in _KNOWN else None
+    if model is None:
+        raise KeyError(code)
+    return TypeAdapter(Annotated[list[model], Field(min_length=1, max_length=BATCH_MAX)])  # type: ignore[arg-type, valid-type]

@@ -7,9 +7,6 @@ here), `contract` (offer, bid, award), `work` (carrying out), `control` (request
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Annotated, Any
-
-from pydantic import Field, TypeAdapter
 
 from .base import Item, Missing, NamedRef
 from .contract import Announce, Award, Bid, Confirm, Decline, Offer, Refuse, Reject, Withdraw
@@ -77,7 +74,6 @@ __all__ = [
     "Type",
     "Who",
     "Withdraw",
-    "body_adapter",
     "type_of",
 ]
 
@@ -169,34 +165,7 @@ MESSAGES: dict[Type, type[Item]] = {
 }
 """The model of one item, for every type but the journal's (whose items are records, see `protocol.records`)."""
 
-_MODELS: dict[int, type[Item]] = {int(kind): model for kind, model in MESSAGES.items()}
 _TYPES: dict[type[Item], Type] = {model: kind for kind, model in MESSAGES.items()}
-
-
-_ADAPTERS: dict[int, TypeAdapter[Any]] = {}
-
-
-def body_adapter(code: int) -> TypeAdapter[Any]:
-    """The validator of a body (a list of items) of this type.
-
-    Made when a type is first met: a node that only works never pays for the messages of a coordinator.
-
-    Raises:
-        KeyError: no such type; the verification door has refused it before (`E_TYPE`).
-    """
-    adapter = _ADAPTERS.get(code)
-    if adapter is None:
-        adapter = _ADAPTERS[code] = _make_adapter(code)
-    return adapter
-
-
-def _make_adapter(code: int) -> TypeAdapter[Any]:
-    if code == Type.JOURNAL:
-        from ..records import record_adapter
-
-        return record_adapter()
-    model = _MODELS[code]
-    return TypeAdapter(Annotated[list[model], Field(min_length=1, max_length=BATCH_MAX)])  # type: ignore[arg-type, valid-type]
 
 
 def type_of(item: Item) -> Type:
