@@ -162,10 +162,11 @@ class Member:
 class Directory:
     """The members by node id, and what was revoked, also before it was met."""
 
-    __slots__ = ("_by_bus_key", "_invites", "_issuers", "_members", "_nodes", "_serials")
+    __slots__ = ("_by_bus_key", "_invites", "_issuers", "_nodes", "_serials", "members")
 
     def __init__(self) -> None:
-        self._members: dict[bytes, Member] = {}
+        self.members: dict[bytes, Member] = {}
+        """By node id, for reading only."""
         self._by_bus_key: dict[str, bytes] = {}
         self._nodes: dict[bytes, int] = {}
         self._serials: dict[bytes, int] = {}
@@ -173,23 +174,23 @@ class Directory:
         self._issuers: dict[bytes, int] = {}
 
     def __len__(self) -> int:
-        return len(self._members)
+        return len(self.members)
 
     def __iter__(self) -> Iterator[Member]:
-        return iter(self._members.values())
+        return iter(self.members.values())
 
     def get(self, node: bytes) -> Member | None:
         """Look a node up by its id."""
-        return self._members.get(node)
+        return self.members.get(node)
 
     def by_bus_key(self, bus_key: str) -> Member | None:
         """Look a node up by its bus key, `U...`: whom a subject names."""
         node = self._by_bus_key.get(bus_key)
-        return None if node is None else self._members.get(node)
+        return None if node is None else self.members.get(node)
 
     def add(self, member: Member) -> Member:
         """Enter a member that was described by hand (a simulator, the conformance runner); replaces one of the same id."""
-        self._members[member.node_id] = member
+        self.members[member.node_id] = member
         self._by_bus_key[member.bus_key] = member.node_id
         for grant in member.grants.values():
             self._apply(member, grant)
@@ -216,7 +217,7 @@ class Directory:
             invite=certificate.invite,
             issuer=certificate.issuer,
         )
-        member = self._members.get(certificate.node)
+        member = self.members.get(certificate.node)
         if member is None:
             member = Member(
                 certificate.node,
@@ -231,7 +232,7 @@ class Directory:
                 not_before_ms=grant.not_before_ms,
             )
             member.grants[grant.serial] = grant
-            self._members[member.node_id] = member
+            self.members[member.node_id] = member
         else:
             member.enter(grant, now_ms)
             if member.serial == grant.serial and member.bus_key != bus_key:
@@ -245,7 +246,7 @@ class Directory:
 
     def remove(self, node: bytes) -> None:
         """Forget a node; its messages are then of an unknown sender."""
-        member = self._members.pop(node, None)
+        member = self.members.pop(node, None)
         if member is not None and self._by_bus_key.get(member.bus_key) == node:
             del self._by_bus_key[member.bus_key]
 
@@ -271,7 +272,7 @@ class Directory:
             if key is not None:
                 table[key] = min(at_ms, table.get(key, at_ms))
         struck = []
-        for member in self._members.values():
+        for member in self.members.values():
             before = member.revoked
             for grant in member.grants.values():
                 self._apply(member, grant)

@@ -18,71 +18,96 @@ from typing import Final
 
 from .limits import REPLAY_WINDOW, SESSIONS_PER_SENDER, SKEW_MS, YOUNG_RECEIVER_MS
 
-__all__ = ["ReplayWindows", "SessionGate"]
+__all__ = ["ReplayWindows", "SessionGate", "Window"]
 
 _MASK: Final = (1 << REPLAY_WINDOW) - 1
 _PENDING_MAX: Final = 4096
 """Challenges that wait for an answer; members only can cause one."""
 
 
-class _Window:
-    __slots__ = ("bits", "dead_ms", "top")
+class Window:
+    """One session. All numbers above `anchor` up to `top` were accepted; bit i of `bits` says that `anchor - i` was.
+
+    A session whose messages come in order only ever moves `top`; the 1,024 bits are touched when one is missing or late.
+    """
+
+    __slots__ = ("anchor", "bits", "dead_ms", "top")
 
     def __init__(self) -> None:
         self.top = 0
+        self.anchor = 0
         self.bits = 0
         self.dead_ms = 0
+
+    def fresh(self, seq: int) -> bool:
+        """Tell whether a number was not accepted before and is not too far behind to know."""
+        if seq > self.top:
+            return True
+        return (
+            0 < seq <= self.anchor
+            and self.top - seq < REPLAY_WINDOW
+            and not self.bits >> self.anchor - seq & 1
+        )
+
+    def enter(self, seq: int, dead_ms: int) -> None:
+        """Enter an accepted number, of a message that fails on time after `dead_ms`."""
+        if seq == self.top + 1:
+            self.top = seq
+        elif seq > self.top:
+            self.bits = _shifted(_shifted(self.bits, self.top - self.anchor, _MASK), seq - self.top, 1)
+            self.anchor = self.top = seq
+        else:
+            self.bits |= 1 << self.anchor - seq
+        if dead_ms > self.dead_ms:
+            self.dead_ms = dead_ms
+
+
+def _shifted(bits: int, by: int, fill: int) -> int:
+    """Move the window up by `by` numbers, of which those in `fill` were accepted."""
+    if by >= REPLAY_WINDOW:
+        return fill & _MASK
+    return (bits << by | fill & (1 << by) - 1) & _MASK
 
 
 class ReplayWindows:
     """What was accepted from one sender."""
 
-    __slots__ = ("_windows",)
+    __slots__ = ("windows",)
 
     def __init__(self) -> None:
-        self._windows: dict[bytes, _Window] = {}
+        self.windows: dict[bytes, Window] = {}
+        """By session, for reading only."""
 
     def __len__(self) -> int:
-        return len(self._windows)
+        return len(self.windows)
 
     def knows(self, session: bytes) -> bool:
         """Tell whether something of this session was accepted and is not forgotten."""
-        return session in self._windows
+        return session in self.windows
 
     def fresh(self, session: bytes, seq: int) -> bool:
         """Tell whether (session, seq) was not accepted before and is not too far behind to know. Changes nothing."""
-        window = self._windows.get(session)
-        if window is None:
-            return seq > 0
-        behind = window.top - seq
-        return behind < 0 or (behind < REPLAY_WINDOW and seq > 0 and not window.bits >> behind & 1)
+        window = self.windows.get(session)
+        return seq > 0 if window is None else window.fresh(seq)
 
     def has_room(self, session: bytes, now_ms: int) -> bool:
         """Tell whether this session has a window or may have one; forgets sessions that are over."""
-        windows = self._windows
+        windows = self.windows
         return session in windows or len(windows) < SESSIONS_PER_SENDER or self.forget(now_ms) > 0
 
     def commit(self, session: bytes, seq: int, time_ms: int, ttl_s: int, now_ms: int) -> None:
         """Enter an accepted message. The caller has asked `fresh` and `has_room` and has verified the signature."""
-        window = self._windows.get(session)
+        window = self.windows.get(session)
         if window is None:
             self.forget(now_ms)
-            window = self._windows[session] = _Window()
-        ahead = seq - window.top
-        if ahead > 0:
-            window.bits = (window.bits << ahead | 1) & _MASK if ahead < REPLAY_WINDOW else 1
-            window.top = seq
-        else:
-            window.bits |= 1 << -ahead
-        dead_ms = time_ms + ttl_s * 1000 + SKEW_MS
-        if dead_ms > window.dead_ms:
-            window.dead_ms = dead_ms
+            window = self.windows[session] = Window()
+        window.enter(seq, time_ms + ttl_s * 1000 + SKEW_MS)
 
     def forget(self, now_ms: int) -> int:
         """Drop every session of which no message could still pass the time window; returns how many."""
-        over = [session for session, window in self._windows.items() if window.dead_ms < now_ms]
+        over = [session for session, window in self.windows.items() if window.dead_ms < now_ms]
         for session in over:
-            del self._windows[session]
+            del self.windows[session]
         return len(over)
 
 

@@ -52,6 +52,8 @@ __all__ = [
 ]
 
 _AROUND: Final = HEADER_BYTES + SIGNATURE_BYTES
+_new: Final = tuple.__new__
+"""Makes a NamedTuple of a tuple without the way through its own constructor."""
 _CLASS_IN_CLEAR: Final = 1
 """The most secret class that may travel: until zones exist nothing above it does, sealed or not (ENV-12)."""
 
@@ -200,16 +202,17 @@ class Verifier:
         rule = self._rules.get(kind) if kind in types else None
         if rule is None or flags & FLAG_JOURNAL:
             raise self._refuse("E_TYPE")
-        if size - _AROUND > rule.max_body_bytes:
+        _, _, max_body_bytes, roles, max_ttl_s = rule
+        if size - _AROUND > max_body_bytes:
             raise self._refuse("E_LONG")
         if addressed != audience:
             raise self._refuse("E_AUD")
         if length != size - _AROUND:
             raise self._refuse("E_LEN")
         age_ms = now_ms - time_ms
-        if age_ms > ttl_s * 1000 + SKEW_MS or age_ms < -SKEW_MS or ttl_s > rule.max_ttl_s:
+        if age_ms > ttl_s * 1000 + SKEW_MS or age_ms < -SKEW_MS or ttl_s > max_ttl_s:
             raise self._refuse("E_TIME")
-        member = self.directory.get(node)
+        member = self.directory.members.get(node)
         if member is None:
             raise self._refuse("E_SENDER")
         sender = self._senders.get(node)
@@ -227,30 +230,36 @@ class Verifier:
             expires_ms = previous.expires_ms
         if now_ms >= expires_ms:
             raise self._refuse("E_CERT_EXPIRED", sender)
-        if rule.roles.isdisjoint(member.roles):
+        if roles.isdisjoint(member.roles):
             raise self._refuse("E_ROLE", sender)
         if cls > _CLASS_IN_CLEAR or cls > member.clearance or (zone and zone not in member.zones):
             raise self._refuse("E_CLASS", sender)
-        windows = sender.windows
-        if not windows.fresh(session, seq):
+        window = sender.windows.windows.get(session)
+        if seq == 0 if window is None else seq <= window.top and not window.fresh(seq):
             raise self._refuse("E_REPLAY", sender)
-        elapsed = now_ms - sender.at_ms
-        if elapsed:
+        tokens = sender.tokens
+        if now_ms != sender.at_ms:
+            if now_ms > sender.at_ms:
+                tokens += (now_ms - sender.at_ms) * self._rate
+                if tokens > self._burst:
+                    tokens = self._burst
             sender.at_ms = now_ms
-            if elapsed > 0:
-                sender.tokens = min(self._burst, sender.tokens + elapsed * self._rate)
-        if sender.tokens < 1 or not windows.has_room(session, now_ms):
+            sender.tokens = tokens
+        if tokens < 1 or (window is None and not sender.windows.has_room(session, now_ms)):
             raise self._refuse("E_RATE", sender)
-        sender.tokens -= 1
+        sender.tokens = tokens - 1
         if not member.public.verify_tail(DOMAIN, raw):
             raise self._refuse("E_SIG", sender)
-        gate = self._gate
-        if gate is not None and not windows.knows(session) and not gate.admits(node, session, kind, now_ms):
-            raise self._refuse("E_SESSION", sender)
-        windows.commit(session, seq, time_ms, ttl_s, now_ms)
+        if window is not None:
+            window.enter(seq, time_ms + ttl_s * 1000 + SKEW_MS)
+        else:
+            gate = self._gate
+            if gate is not None and not gate.admits(node, session, kind, now_ms):
+                raise self._refuse("E_SESSION", sender)
+            sender.windows.commit(session, seq, time_ms, ttl_s, now_ms)
         sender.accepted += 1
         self.accepted += 1
-        return _accepted((_header(fields), raw[HEADER_BYTES:-SIGNATURE_BYTES], member, raw))
+        return _new(Accepted, (_new(Header, fields), raw[HEADER_BYTES:-SIGNATURE_BYTES], member, raw))
 
     def verify_stored(  # noqa: C901 - the same line of tests
         self, raw: bytes, *, audience: bytes, types: Container[int], at_ms: int
@@ -276,7 +285,7 @@ class Verifier:
             raise self._refuse("E_LONG")
         if raw[:2] != MAGIC:
             raise self._refuse("E_MAGIC")
-        header = _header(UNPACK_HEADER(raw))
+        header = _new(Header, UNPACK_HEADER(raw))
         if header.version != VERSION:
             raise self._refuse("E_VERSION")
         if header.flags > FLAGS_KNOWN:
@@ -302,7 +311,7 @@ class Verifier:
             code = "E_SIG"
         if code is not None:
             raise self._refuse(code)
-        return _accepted((header, raw[HEADER_BYTES:-SIGNATURE_BYTES], member, raw))
+        return _new(Accepted, (header, raw[HEADER_BYTES:-SIGNATURE_BYTES], member, raw))
 
     def refuse_accepted(self, accepted: Accepted, code: str, message: str = "") -> Rejected:
         """Count a refusal after the signature (E_DECRYPT, E_BODY, E_SCHEMA, ...) against its true sender; gives what to raise."""
@@ -353,11 +362,3 @@ def _judge_as_of(grant: Grant | None, rule: TypeRule, header: Header, at_ms: int
     if header.cls > _CLASS_IN_CLEAR or header.cls > grant.clearance or (zone and zone not in grant.zones):
         return "E_CLASS"
     return None
-
-
-def _header(fields: tuple[object, ...]) -> Header:
-    return tuple.__new__(Header, fields)
-
-
-def _accepted(fields: tuple[Header, bytes, Member, bytes]) -> Accepted:
-    return tuple.__new__(Accepted, fields)
