@@ -23,9 +23,9 @@ from typing import Any, Final
 
 import msgpack
 
-from .adapters.base import OUTPUTS_MAX, Emit, Job, Made, Outcome
 from .confine_proc import needed_by_python
 from .errors import WorkError, plain
+from .job import OUTPUTS_MAX, Emit, Job, Made, Outcome
 from .tree_proc import MARK_NAME, end_descendants, kill_all, signal_group
 
 __all__ = ["ASK_S", "TERM_S", "WorkerLimits", "WorkerPool"]
