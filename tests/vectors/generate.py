@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from . import cases_trust, cases_wire
+from . import cases_body, cases_charter, cases_crypto, cases_envelope, cases_invite, cases_membership
 from .build import Case
 
 VECTORS = Path(__file__).parents[2] / "protocol" / "vectors"
@@ -17,8 +17,8 @@ VECTORS = Path(__file__).parents[2] / "protocol" / "vectors"
 
 def cases() -> Iterator[Case]:
     """Every case, in a fixed order."""
-    yield from cases_wire.all_cases()
-    yield from cases_trust.all_cases()
+    for part in (cases_envelope, cases_invite, cases_body, cases_crypto, cases_charter, cases_membership):
+        yield from part.all_cases()
 
 
 def text_of(case: Case) -> str:
