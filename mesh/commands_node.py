@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from .output import Exit
+from .output import Exit, clean
 from .verbs import Session, command, run_async
 
 __all__ = ["COMMANDS", "status"]
@@ -120,7 +120,7 @@ def status(session: Session) -> int:
         if healthy
         else out.paint(f"✕ {len(problems)} problem{'s' * (len(problems) != 1)}", "red")
     )
-    running = [run for run in document["runs"] if run.get("outcome") in (None, "")]
+    running = [run for run in document["runs"] if not run["outcome"]]
     out.line(
         f"{node.swarm}   {mark}   {up_count} of {len(document['nodes'])} devices up   {len(running)} run{'s' * (len(running) != 1)} active"
     )
@@ -129,9 +129,9 @@ def status(session: Session) -> int:
     if document["nodes"]:
         print_nodes(out, document["nodes"], node.node)
     for run in document["runs"][:5]:
-        out.line(
-            f"  run {run['run'][-6:]}  {run.get('outcome') or 'running':9}  {run.get('done', 0)}/{run.get('total', 0)}  {run.get('goal', '')[:60]}"
-        )
+        state = run["outcome"] or run["status"]
+        done = f"{run['counts']['accepted']}/{run['subtasks']}"
+        out.line(f"  run {run['run'][-6:]}  {state:9}  {done:>9}  {clean(run['goal'])[:60]}")
     for problem in problems:
         out.warn(f"{problem['code']}  {problem['message']}   Next: {problem['hint']}")
     out.document("status", document)

@@ -39,4 +39,7 @@ async def background(
     finally:
         for task in tasks:
             task.cancel()
-        await asyncio.wait(tasks) if tasks else None
+        if tasks:
+            await asyncio.wait(tasks)
+        for coroutine in coroutines:
+            coroutine.close()  # one that was cancelled before its first step was never begun

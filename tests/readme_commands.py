@@ -9,7 +9,7 @@ def commands(text: str) -> list[str]:
     """The lines of all fenced `sh` blocks."""
     return [
         line
-        for block in re.findall(r"^```sh\n(.*?)^```", text, flags=re.M | re.S)
+        for block in re.findall(r"^```sh\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
         for line in block.splitlines()
         if line.strip()
     ]

@@ -37,7 +37,7 @@ def test_a_home_that_is_built_appears_whole_and_private(tmp_path: Path):
 
 def test_a_build_that_fails_leaves_nothing_behind(tmp_path: Path):
     home = Home(tmp_path / "z")
-    with pytest.raises(RuntimeError), home.build() as scratch:
+    with pytest.raises(RuntimeError), home.build() as scratch:  # noqa: PT012
         scratch.write("keys/sign.key", b"secret")
         raise RuntimeError("stopped")
     assert list(tmp_path.iterdir()) == []
