@@ -1,8 +1,9 @@
 """The order of effects of one run: records wait, go into the journal in packs, and let the commands behind them out.
 
 Rules. One pack is on its way at a time; what comes meanwhile waits for the next (group commit). A command leaves when every record that was there
-before it is durable, and commands leave in order; with nothing on its way they leave at once. A core, so that the simulated world
-and `journal_store` keep the very same order.
+before it is durable, and commands leave in order; with nothing on its way they leave at once. An announcement promises nothing and carries
+nothing: it needs only that the run, its plan and its owner are in the journal, so bids come in while the record that made the
+subtask ready is being written. A core, so that the simulated world and `journal_store` keep the very same order.
 """
 
 from __future__ import annotations
@@ -11,23 +12,26 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final, TypeAlias
 
-from protocol.messages import NamedRef
+from protocol.messages import Announce, NamedRef
 from protocol.records import (
     RECORDS_PER_MESSAGE_MAX,
     Accepted,
     Awarded,
+    Owned,
     PlanAdopted,
     Record,
     RunClosed,
     RunOpened,
 )
 
-from .orders import Command
+from .orders import Command, Say, SayAll
 
 __all__ = ["Durable", "Lane"]
 
 _VALUES_MAX: Final = 8_000
 """Values in one message, by estimate; what is sealed may hold 10,000 (`protocol.limits.MSGPACK_NODES`)."""
+
+_GROUNDS: Final = (RunOpened, PlanAdopted, Owned)
 
 Durable: TypeAlias = tuple[int, Record]
 """A record that is in the journal, and its number within its run (from 1)."""
@@ -47,18 +51,24 @@ class Lane:
         self.waiting: deque[Record | list[Command]] = deque()
         self.flying: Sequence[Record] = ()
         self.closed = False
+        self._grounds = 0
+        """Records on the way without which nothing may be said at all."""
 
     def push(self, records: Sequence[Record], commands: Sequence[Command]) -> Sequence[Command]:
         """What a step led to; returns the commands that may leave at once."""
         if self.closed:
             return ()
         self.waiting += records
+        self._grounds += sum(isinstance(record, _GROUNDS) for record in records)
         if not commands:
             return ()
         if not self.waiting and not self.flying:
             return commands
-        self.waiting.append(list(commands))
-        return ()
+        early = [command for command in commands if _is_offer(command)] if not self._grounds else []
+        rest = [command for command in commands if not _is_offer(command)] if early else list(commands)
+        if rest:
+            self.waiting.append(rest)
+        return early
 
     def take(self) -> Sequence[Record]:
         """The next pack, which is on its way from now on; empty when nothing waits."""
@@ -86,6 +96,7 @@ class Lane:
         """The pack is durable: its records with their numbers, and the commands that it let out."""
         durable = list(enumerate(self.flying, self.count + 1))
         self.count += len(self.flying)
+        self._grounds -= sum(isinstance(record, _GROUNDS) for record in self.flying)
         self.flying = ()
         commands: list[Command] = []
         while self.waiting and isinstance(head := self.waiting[0], list):
@@ -98,6 +109,10 @@ class Lane:
         self.closed = True
         self.waiting.clear()
         self.flying = ()
+
+
+def _is_offer(command: Command) -> bool:
+    return isinstance(command, (Say, SayAll)) and isinstance(command.item, Announce)
 
 
 def weight(record: Record) -> int:

@@ -3,8 +3,8 @@
     endpoint -> event -> Engine.handle -> records -> journal -> commands (say, check, show) -> endpoint
 
 Rules. Nothing leaves before its records are durable: every step goes through `JournalStore`. What is said at about the same time, to one subject, of one
-run and kind, is one message; what only spares a loser a wait (`reject`) is put off a little, so that it shares one. Events for watchers leave in
-journal order. Before anything is heard, unfinished runs of this node are read back. Counterparts: `engine` decides, `service`
+run and kind, is one message; what nobody waits for (rejects, acknowledgements, most events) is put off a little, so that it shares one. Events for
+watchers leave in journal order. Before anything is heard, unfinished runs of this node are read back. Counterparts: `engine` decides, `service`
 answers clients, `journal_store` remembers, `checking_store` checks results.
 """
 
@@ -24,7 +24,7 @@ from mesh.roster import NodeGone, Presence
 from mesh.roster import NodeSeen as RosterSeen
 from protocol import subjects
 from protocol.errors import ZwermError
-from protocol.messages import Award, Event, Item, Reject, Type, type_of
+from protocol.messages import Award, Event, Item, Reject, ResultAck, Type, type_of
 
 from . import orders
 from .archive import Archive
@@ -59,8 +59,12 @@ __all__ = ["CoordinatorRole"]
 
 log = logging.getLogger("zwerm.coordinator")
 
-_REJECT_S: Final = 0.05
-"""How long the news that a bid lost may wait for company."""
+_LAZY_S: Final = 0.05
+"""How long what nobody waits for may wait for company."""
+_EAGER: Final = frozenset(
+    {"run.opened", "run.closed", "run.cancelling", "subtask.accepted", "subtask.failed", "attempt.failed"}
+)
+"""Events that people wait for; they take along those that were put off before them."""
 _DRAIN_S: Final = 5.0
 """How long writing down and saying what is decided may take at the end."""
 _SHORT_TTL_S: Final = 10
@@ -95,9 +99,9 @@ class CoordinatorRole:
         self._inbox: list[orders.Event] = []
         self._taking = False
         self._out: dict[tuple[str, str, type[Item]], list[Item]] = {}
-        self._rejects: dict[tuple[str, str, type[Item]], list[Item]] = {}
+        self._lazy: dict[tuple[str, str, type[Item]], list[Item]] = {}
         self._something = asyncio.Event()
-        self._reject_timer: asyncio.TimerHandle | None = None
+        self._lazy_timer: asyncio.TimerHandle | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = float("inf")
         self._closing = False
@@ -134,7 +138,7 @@ class CoordinatorRole:
                 await self._wind_down(speaker)
         finally:
             self._closing = True
-            for timer in (self._timer, self._reject_timer):
+            for timer in (self._timer, self._lazy_timer):
                 if timer is not None:
                     timer.cancel()
             if self._trace is not None:
@@ -157,7 +161,7 @@ class CoordinatorRole:
             log.warning(
                 "the journal did not take everything within %.0f s; it will be decided again", _DRAIN_S
             )
-        self._flush_rejects()
+        self._flush()
         self._something.set()
         _, late = await asyncio.wait([speaker], timeout=1.0)
         for task in late:
@@ -224,25 +228,23 @@ class CoordinatorRole:
     # --- out -----------------------------------------------------------------------------------------------------------------------
 
     def _released(self, run: str, durable: Sequence[Durable], commands: Sequence[Command]) -> None:
-        """Records are in the journal: tell watchers, and carry out what they justify."""
-        if durable:
-            subject = subjects.events(run)
-            for number, record in durable:
-                subtask, node, data = event_data(record, self.node_name)
-                event = Event(
-                    seq=number, at_ms=record.at_ms, kind=record.k, subtask=subtask, node=node, data=data
-                )
-                self._put(subject, run, event)
+        """Records are in the journal: carry out what they justify, then tell watchers, who are in no hurry."""
         for command in commands:
             self._carry_out(command)
+        if not durable:
+            return
+        subject = subjects.events(run)
+        for number, record in durable:
+            subtask, node, data = event_data(record, self.node_name)
+            event = Event(
+                seq=number, at_ms=record.at_ms, kind=record.k, subtask=subtask, node=node, data=data
+            )
+            self._put(subject, run, event)
 
     def _carry_out(self, command: Command) -> None:
         if isinstance(command, Say):
-            subject = subjects.to_node(command.to)
-            if isinstance(command.item, Reject):
-                self._put_off(subject, command.run, command.item)
-            else:
-                self._put(subject, command.run, command.item)
+            lazy = isinstance(command.item, (Reject, ResultAck))
+            self._put(subjects.to_node(command.to), command.run, command.item, lazy=lazy)
         elif isinstance(command, SayAll):
             self._put(subjects.announce(command.capability), command.run, command.item)
         elif isinstance(command, CheckResult):
@@ -256,7 +258,7 @@ class CoordinatorRole:
                 node=command.node,
                 data={**command.data, "node_name": self.node_name(command.node)},
             )
-            self._put(subjects.events(command.run), command.run, event)
+            self._put(subjects.events(command.run), command.run, event, lazy=True)
         elif isinstance(command, RunStands):
             self.service.stands(command.run)
         elif isinstance(command, RunEnded):
@@ -268,21 +270,26 @@ class CoordinatorRole:
     async def _check(self, command: CheckResult) -> None:
         self.take(await self._checker.check(command))
 
-    def _put(self, subject: str, run: str, item: Item) -> None:
-        self._out.setdefault((subject, run, type(item)), []).append(item)
+    def _put(self, subject: str, run: str, item: Item, *, lazy: bool = False) -> None:
+        key = (subject, run, type(item))
+        if lazy:
+            self._lazy.setdefault(key, []).append(item)
+            if self._lazy_timer is None:
+                self._lazy_timer = asyncio.get_running_loop().call_later(_LAZY_S, self._flush)
+            return
+        before = self._lazy.pop(key, None)
+        items = self._out.setdefault(key, [])
+        if before is not None:
+            items += before
+        items.append(item)
         self._something.set()
 
-    def _put_off(self, subject: str, run: str, item: Item) -> None:
-        self._rejects.setdefault((subject, run, type(item)), []).append(item)
-        if self._reject_timer is None:
-            loop = asyncio.get_running_loop()
-            self._reject_timer = loop.call_later(_REJECT_S, self._flush_rejects)
-
-    def _flush_rejects(self) -> None:
-        self._reject_timer = None
-        for key, items in self._rejects.items():
+    def _flush(self) -> None:
+        """What was put off has waited long enough."""
+        self._lazy_timer = None
+        for key, items in self._lazy.items():
             self._out.setdefault(key, []).extend(items)
-        self._rejects.clear()
+        self._lazy.clear()
         self._something.set()
 
     async def _speak(self) -> None:

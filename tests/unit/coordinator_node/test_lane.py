@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import pytest
+
 from coordinator_node.lane import Lane, weight
-from coordinator_node.orders import RunStands, ShowProgress
-from protocol.records import RECORDS_PER_MESSAGE_MAX, Awarded, BidNote, SubtaskCancelled
-from tests.support.builders import bus_key, node_id
+from coordinator_node.orders import RunStands, SayAll, ShowProgress
+from protocol.messages import Announce
+from protocol.records import (
+    RECORDS_PER_MESSAGE_MAX,
+    Awarded,
+    BidNote,
+    Owned,
+    Record,
+    RunOpened,
+    SubtaskCancelled,
+)
+from tests.support.builders import OWNER, a_ref, bus_key, node_id, run_id
 
 
 def record(number: int) -> SubtaskCancelled:
@@ -28,7 +39,7 @@ def test_commands_leave_at_once_when_nothing_waits() -> None:
 
 def test_commands_wait_for_the_records_of_their_step() -> None:
     lane = Lane()
-    assert lane.push([record(1)], [command("a")]) == ()
+    assert not lane.push([record(1)], [command("a")])
     assert list(lane.take()) == [record(1)]
     durable, commands = lane.written()
     assert durable == [(1, record(1))]
@@ -39,7 +50,7 @@ def test_commands_of_a_later_step_wait_for_a_pack_that_is_on_its_way() -> None:
     lane = Lane()
     lane.push([record(1)], [])
     lane.take()
-    assert lane.push([], [command("b")]) == ()
+    assert not lane.push([], [command("b")])
     assert names(lane.written()[1]) == ["b"]
 
 
@@ -54,6 +65,36 @@ def test_what_comes_meanwhile_goes_together_into_the_next_pack() -> None:
     durable, commands = lane.written()
     assert [number for number, _ in durable] == [12, 13]
     assert names(commands) == ["b", "c"]
+
+
+def offer() -> SayAll:
+    item = Announce(subtask="two", round=1, capability="text.work", window_ms=1, deadline_ms=1)
+    return SayAll("run", "text.work", item)
+
+
+def test_an_announcement_does_not_wait_for_the_record_that_made_its_subtask_ready() -> None:
+    lane = Lane(seq=1, count=5)
+    assert lane.push([record(1)], [command("ack"), offer()]) == [offer()]
+    lane.take()
+    assert lane.push([record(2)], [offer()]) == [offer()]
+    assert names(lane.written()[1]) == ["ack"]
+
+
+@pytest.mark.parametrize(
+    "ground",
+    [
+        RunOpened(at_ms=1, run=run_id(), goal=a_ref(), by=OWNER, epoch=1, owner=OWNER),
+        Owned(at_ms=1, epoch=2, owner=OWNER),
+    ],
+    ids=["opened", "owned"],
+)
+def test_an_announcement_waits_for_the_run_and_for_its_owner(ground: Record) -> None:
+    lane = Lane()
+    assert not lane.push([ground], [offer()])
+    lane.take()
+    assert not lane.push([], [offer()])
+    assert lane.written()[1] == [offer(), offer()]
+    assert lane.push([record(1)], [offer()]) == [offer()]
 
 
 def test_a_pack_holds_so_many_records_and_commands_do_not_overtake() -> None:
