@@ -36,7 +36,7 @@ def main() -> None:
     for key, what in _WHAT.items():
         print(f"{figures[key]:>10}  {what}")
     print(
-        f"\nnoise: accept {figures['accept_over_verify_min']} to {figures['accept_over_verify_max']} x; "
+        f"\nnoise: accept {figures['accept_over_verify_p10']} to {figures['accept_over_verify_p90']} x; "
         f"throughput {figures['live3_per_s_all']}; a Python that does nothing {figures['python_ms']} ms; Ed25519 by {figures['ed25519']}"
     )
 

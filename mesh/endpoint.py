@@ -24,7 +24,7 @@ from protocol.envelope import FLAG_JOURNAL, Header, Sealer, audience_hash, parse
 from protocol.errors import Rejected, ZwermError
 from protocol.ids import NO_RUN, run_bytes, run_text
 from protocol.messages import BATCH_MAX, Item, Reply, Type, type_of
-from protocol.registry import BODY_BYTES_MAX, BODY_NODES_MAX, body_adapter, types_on
+from protocol.registry import BODY_BYTES_MAX, BODY_NODES_MAX, body_adapter, body_validator, types_on
 from protocol.verify import Accepted, Directory, Member, Verifier
 
 from .bus import Bus, Msg, Subscription
@@ -239,10 +239,8 @@ class Endpoint:
         try:
             return self.verifier.verify(data, audience=audience, types=types, now_ms=now_ms)
         except Rejected as error:
-            if error.code != "E_SENDER":
-                raise
-            header = parse_header(data)
-            if await self._certificates.fetch(header.serial) is None:
+            header = parse_header(data) if error.code in ("E_SENDER", "E_REVOKED") else None
+            if header is None or await self._certificates.fetch(header.serial) is None:
                 raise
             return self.verifier.verify(data, audience=audience, types=types, now_ms=now_ms)
 
@@ -322,7 +320,8 @@ class Endpoint:
             route = subjects.route(msg.subject)
             received = self._open(msg, route)
         except Rejected as error:
-            if error.code == "E_SENDER" and self._hold(msg, handlers):
+            # E_REVOKED also says: a serial that is not the current one. It may be a renewal that has not been seen here yet.
+            if error.code in ("E_SENDER", "E_REVOKED") and self._hold(msg, handlers):
                 return None
             log.debug("refused %s on %s", error.code, msg.subject)
             return None
@@ -347,7 +346,7 @@ class Endpoint:
         try:
             return cast(
                 "list[Item]",
-                body_adapter(code).validate_python(unpack(accepted.body, max_nodes=BODY_NODES_MAX[code])),
+                body_validator(code).validate_python(unpack(accepted.body, max_nodes=BODY_NODES_MAX[code])),
             )
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
@@ -386,7 +385,7 @@ class Endpoint:
             return False
         header = parse_header(msg.data)
         known = self._directory.get(header.sender)
-        if known is not None and known.bus_key != (subjects.route(msg.subject).me or known.bus_key):
+        if known is not None and header.serial in known.grants:
             return False
         held = self._held.get(header.serial)
         if held is not None:
