@@ -13,7 +13,7 @@ import binascii
 import re
 from typing import Final, Literal
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from protocol.signing import SigningKey
 
 from .errors import KeyFormat
 
@@ -79,8 +79,8 @@ class NKey:
             raise KeyFormat(f"a key seed is {KEY_BYTES} bytes, not {len(seed)}")
         self.kind: Kind = kind
         self._seed = seed
-        self._private = Ed25519PrivateKey.from_private_bytes(seed)
-        self.public = public_text(kind, self._private.public_key().public_bytes_raw())
+        self._private = SigningKey.from_seed(seed)
+        self.public = public_text(kind, self._private.public)
 
     def __repr__(self) -> str:
         return f"NKey({self.public})"

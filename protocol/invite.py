@@ -18,8 +18,6 @@ import re
 import struct
 from typing import Annotated, Final, NamedTuple
 
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from pydantic import Field, StringConstraints
 
 from .charter import Charter
@@ -247,6 +245,9 @@ def _decode_endpoint(kind: int, content: bytes) -> Endpoint | None:
 
 def proof_key(invite: Invite) -> SigningKey:
     """Derive the key that proves possession of the invite's secret (INV-6)."""
+    from cryptography.hazmat.primitives.hashes import SHA256
+    from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
     derived = HKDF(algorithm=SHA256(), length=32, salt=invite.swarm_id, info=b"swarm-invite-v1 proof").derive(
         invite.secret
     )

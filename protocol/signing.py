@@ -16,12 +16,10 @@ No randomness: keys are made from 32 bytes that the caller draws.
 from __future__ import annotations
 
 import abc
+import functools
 import hashlib
 from collections.abc import Callable
-from typing import Final
-
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from typing import TYPE_CHECKING, Any, Final
 
 from .errors import Rejected
 
@@ -38,9 +36,12 @@ else:
     _sodium_open: Callable[..., int] = _lib.crypto_sign_open
     _NULL = _ffi.NULL
 
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 __all__ = [
     "BACKEND",
-    "BACKENDS",
+    "BACKENDS",  # noqa: F822 - made on demand by __getattr__
     "SIGNATURE_BYTES",
     "PublicKey",
     "SigningKey",
@@ -146,10 +147,15 @@ class PublicKey(abc.ABC):
 class _OpensslKey(PublicKey):
     """By `cryptography`."""
 
-    __slots__ = ("_key",)
+    __slots__ = ("_invalid", "_key")
 
     def __init__(self, public: bytes) -> None:
+        # Imported here: where libsodium does the work, a node need not carry OpenSSL a second time.
+        from cryptography.exceptions import InvalidSignature
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
         super().__init__(public)
+        self._invalid = InvalidSignature
         self._key = Ed25519PublicKey.from_public_bytes(self.raw)
 
     def verify(self, signature: bytes, data: bytes) -> bool:
@@ -157,7 +163,7 @@ class _OpensslKey(PublicKey):
             return False
         try:
             self._key.verify(signature, data)
-        except InvalidSignature:
+        except self._invalid:
             return False
         return True
 
@@ -199,10 +205,23 @@ _CANDIDATES: Final[dict[str, type[PublicKey]]] = {
     **({"pynacl": _SodiumKey} if _HAVE_SODIUM else {}),
     "cryptography": _OpensslKey,
 }
-BACKENDS: Final = {name: kind for name, kind in _CANDIDATES.items() if _agrees(kind)}
-"""The libraries that can be used here, best first; tests run every vector on each."""
-BACKEND: Final = next(iter(BACKENDS))
-"""The library in use."""
+
+
+@functools.cache
+def _usable(name: str) -> bool:
+    return _agrees(_CANDIDATES[name])
+
+
+def __getattr__(name: str) -> Any:
+    """`BACKENDS`: the libraries that can be used here, best first; tests run every vector on each."""
+    if name == "BACKENDS":
+        return {name: kind for name, kind in _CANDIDATES.items() if _usable(name)}
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+BACKEND: Final = next(name for name in _CANDIDATES if _usable(name))
+"""The library in use: the first that is there and passes the self-test."""
+_IN_USE: Final = _CANDIDATES[BACKEND]
 
 
 def prepare(public: bytes, backend: str | None = None) -> PublicKey:
@@ -211,7 +230,7 @@ def prepare(public: bytes, backend: str | None = None) -> PublicKey:
     Raises:
         Rejected: E_KEY, see `check_public_key`.
     """
-    return BACKENDS[backend or BACKEND](public)
+    return (_IN_USE if backend is None else _CANDIDATES[backend])(public)
 
 
 def verify(public: PublicKey | bytes, signature: bytes, data: bytes) -> bool:
@@ -236,6 +255,8 @@ class SigningKey:
         if BACKEND == "pynacl":
             self.public, self._secret = _sodium.crypto_sign_seed_keypair(seed)
         else:
+            from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
             self._secret = Ed25519PrivateKey.from_private_bytes(seed)
             self.public = self._secret.public_key().public_bytes_raw()
 
