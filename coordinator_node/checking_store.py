@@ -75,6 +75,9 @@ class Checker:
     async def _judge(self, data: bytes, schema: JsonObject | None) -> str:
         if schema is None:
             return ""
-        if len(data) <= _INLINE_BYTES:
-            return self._acceptance.check(data, schema)
-        return await asyncio.to_thread(self._acceptance.check, data, schema)
+        try:
+            if len(data) <= _INLINE_BYTES:
+                return self._acceptance.check(data, schema)
+            return await asyncio.to_thread(self._acceptance.check, data, schema)
+        except Exception as error:  # noqa: BLE001 - a schema may break its checker in ways that nobody foresaw (a pattern, say)
+            return f"it cannot be checked against its schema ({type(error).__name__}: {error})"[:500]

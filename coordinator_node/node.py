@@ -15,16 +15,14 @@ import hashlib
 import logging
 import random
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from mesh.errors import MeshError
 from mesh.roster import NodeGone, Presence
 from mesh.roster import NodeSeen as RosterSeen
 from protocol import subjects
-from protocol.errors import ZwermError
-from protocol.messages import Award, Event, Item, Reject, ResultAck, Type, type_of
+from protocol.messages import Event, Reject, ResultAck
 
 from . import orders
 from .archive import Archive
@@ -33,7 +31,6 @@ from .config import load_config
 from .engine import Engine
 from .journal_store import JournalStore
 from .lane import Durable
-from .offers import award_values
 from .orders import (
     AnswersReceived,
     CheckResult,
@@ -49,6 +46,7 @@ from .orders import (
 )
 from .orders import NodeSeen as NodeIsHere
 from .service import RunsService
+from .speaker import Speaker
 from .trace import Head, TraceWriter
 from .views import event_data
 
@@ -59,16 +57,12 @@ __all__ = ["CoordinatorRole"]
 
 log = logging.getLogger("zwerm.coordinator")
 
-_LAZY_S: Final = 0.05
-"""How long what nobody waits for may wait for company."""
 _EAGER: Final = frozenset(
     {"run.opened", "run.closed", "run.cancelling", "subtask.accepted", "subtask.failed", "attempt.failed"}
 )
 """Events that people wait for; they take along those that were put off before them."""
 _DRAIN_S: Final = 5.0
 """How long writing down and saying what is decided may take at the end."""
-_SHORT_TTL_S: Final = 10
-_VALUES_MAX: Final = 8_000
 
 
 class CoordinatorRole:
@@ -98,13 +92,13 @@ class CoordinatorRole:
         self._tasks: asyncio.TaskGroup
         self._inbox: list[orders.Event] = []
         self._taking = False
-        self._out: dict[tuple[str, str, type[Item]], list[Item]] = {}
-        self._lazy: dict[tuple[str, str, type[Item]], list[Item]] = {}
-        self._something = asyncio.Event()
-        self._lazy_timer: asyncio.TimerHandle | None = None
+        self._speaker = Speaker(endpoint)
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = float("inf")
         self._closing = False
+        self._beside: set[asyncio.Task[None]] = set()
+        self._failure: Exception | None = None
+        self._broken = asyncio.Event()
 
     def now(self) -> float:
         """Unix seconds that never go back."""
@@ -121,32 +115,47 @@ class CoordinatorRole:
         """Buy work until `stop` is set, then write down and say what is decided, and return.
 
         Runs that are not finished stay in the journal; the next start goes on with them.
+
+        Raises:
+            Exception: the engine broke one of its own rules. It must not go on: what it thinks may be wrong, what the journal says is not.
         """
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
                 self.store = JournalStore(self.endpoint, self.start, self._released, self._deposed)
-                speaker = tasks.create_task(self._speak())
+                speaker = tasks.create_task(self._speaker.run())
                 for presence in self.endpoint.roster.alive(self._clock.now()):
                     self.take(NodeIsHere(_info(presence)))
                 self.endpoint.roster.subscribe(self._on_roster)
                 for recovered in await self.archive.recover(self.store):
                     self.take(recovered)
                 await self._listen()
-                await stop.wait()
+                await self._until(stop)
                 self._closing = True
                 await self._wind_down(speaker)
         finally:
             self._closing = True
-            for timer in (self._timer, self._lazy_timer):
-                if timer is not None:
-                    timer.cancel()
+            if self._timer is not None:
+                self._timer.cancel()
+            self._speaker.close()
             if self._trace is not None:
                 self._trace.close()
+        if self._failure is not None:
+            raise self._failure
 
-    def start(self, coroutine: Any) -> object:
+    async def _until(self, stop: asyncio.Event) -> None:
+        """Wait for the order to stop, or for the engine's failure."""
+        waits = [self._tasks.create_task(event.wait()) for event in (stop, self._broken)]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+
+    def start(self, coroutine: Coroutine[Any, Any, None]) -> object:
         """Run something beside; it ends with the role."""
-        return self._tasks.create_task(coroutine)
+        task = self._tasks.create_task(coroutine)
+        self._beside.add(task)
+        task.add_done_callback(self._beside.discard)
+        return task
 
     async def _listen(self) -> None:
         await self.endpoint.listen(subjects.bids(), self._on_answers)
@@ -161,17 +170,14 @@ class CoordinatorRole:
             log.warning(
                 "the journal did not take everything within %.0f s; it will be decided again", _DRAIN_S
             )
-        self._flush()
-        self._something.set()
+        self._speaker.close()
         _, late = await asyncio.wait([speaker], timeout=1.0)
         for task in late:
             task.cancel()
         # Whatever else still runs (checks, retries of the journal) is started anew by the next owner.
         self.service.close()
-        current = asyncio.current_task()
-        for other in list(self._tasks._tasks):  # noqa: SLF001 - a TaskGroup has no public way to end its members early
-            if other is not current:
-                other.cancel()
+        for other in list(self._beside):
+            other.cancel()
 
     # --- in ------------------------------------------------------------------------------------------------------------------------
 
@@ -201,6 +207,10 @@ class CoordinatorRole:
         try:
             while self._inbox:
                 self._handle(self._inbox.pop(0))
+        except Exception as error:
+            log.exception("the engine broke a rule of its own at %s", type(event).__name__)
+            self._failure, self._closing = error, True
+            self._broken.set()
         finally:
             self._taking = False
         self._set_timer()
@@ -239,14 +249,14 @@ class CoordinatorRole:
             event = Event(
                 seq=number, at_ms=record.at_ms, kind=record.k, subtask=subtask, node=node, data=data
             )
-            self._put(subject, run, event)
+            self._speaker.say(subject, run, event)
 
     def _carry_out(self, command: Command) -> None:
         if isinstance(command, Say):
             lazy = isinstance(command.item, (Reject, ResultAck))
-            self._put(subjects.to_node(command.to), command.run, command.item, lazy=lazy)
+            self._speaker.say(subjects.to_node(command.to), command.run, command.item, lazy=lazy)
         elif isinstance(command, SayAll):
-            self._put(subjects.announce(command.capability), command.run, command.item)
+            self._speaker.say(subjects.announce(command.capability), command.run, command.item)
         elif isinstance(command, CheckResult):
             self.start(self._check(command))
         elif isinstance(command, ShowProgress):
@@ -258,7 +268,7 @@ class CoordinatorRole:
                 node=command.node,
                 data={**command.data, "node_name": self.node_name(command.node)},
             )
-            self._put(subjects.events(command.run), command.run, event, lazy=True)
+            self._speaker.say(subjects.events(command.run), command.run, event, lazy=True)
         elif isinstance(command, RunStands):
             self.service.stands(command.run)
         elif isinstance(command, RunEnded):
@@ -269,47 +279,6 @@ class CoordinatorRole:
 
     async def _check(self, command: CheckResult) -> None:
         self.take(await self._checker.check(command))
-
-    def _put(self, subject: str, run: str, item: Item, *, lazy: bool = False) -> None:
-        key = (subject, run, type(item))
-        if lazy:
-            self._lazy.setdefault(key, []).append(item)
-            if self._lazy_timer is None:
-                self._lazy_timer = asyncio.get_running_loop().call_later(_LAZY_S, self._flush)
-            return
-        before = self._lazy.pop(key, None)
-        items = self._out.setdefault(key, [])
-        if before is not None:
-            items += before
-        items.append(item)
-        self._something.set()
-
-    def _flush(self) -> None:
-        """What was put off has waited long enough."""
-        self._lazy_timer = None
-        for key, items in self._lazy.items():
-            self._out.setdefault(key, []).extend(items)
-        self._lazy.clear()
-        self._something.set()
-
-    async def _speak(self) -> None:
-        while self._out or not self._closing:
-            await self._something.wait()
-            self._something.clear()
-            batch, self._out = self._out, {}
-            for (subject, run, _), items in batch.items():
-                for part in _parts(items):
-                    await self._send(subject, run, part)
-
-    async def _send(self, subject: str, run: str, items: list[Item]) -> None:
-        short = type_of(items[0]) in (Type.CANCEL, Type.ANNOUNCE, Type.WITHDRAW)
-        try:
-            await self.endpoint.send(subject, items, run=run, ttl_s=_SHORT_TTL_S if short else 30)
-        except MeshError as error:
-            # Whatever still holds is said again: awards and cancels by the watch, announcements by the next round.
-            log.warning("%d %s of run %s not sent: %s", len(items), type(items[0]).__name__, run[-6:], error)
-        except ZwermError:
-            log.exception("%d %s of run %s not sent", len(items), type(items[0]).__name__, run[-6:])
 
     # --- time ----------------------------------------------------------------------------------------------------------------------
 
@@ -326,24 +295,6 @@ class CoordinatorRole:
     def _on_timer(self) -> None:
         self._timer, self._timer_at = None, float("inf")
         self.take(orders.Tick())
-
-
-def _parts(items: list[Item]) -> Iterator[list[Item]]:
-    """Items in lots that fit into a message; only awards are ever so large that it matters."""
-    if not isinstance(items[0], Award):
-        yield items
-        return
-    part: list[Item] = []
-    values = 0
-    for item in items:
-        assert isinstance(item, Award)
-        weight = award_values(item)
-        if part and values + weight > _VALUES_MAX:
-            yield part
-            part, values = [], 0
-        part.append(item)
-        values += weight
-    yield part
 
 
 def _info(presence: Presence) -> NodeInfo:

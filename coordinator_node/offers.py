@@ -12,7 +12,17 @@ from protocol.plan import Plan, Subtask
 
 from .state import RunState, SubtaskState
 
-__all__ = ["FILES_MAX", "Brief", "announce", "award", "award_files", "award_values", "brief", "missing"]
+__all__ = [
+    "FILES_MAX",
+    "Brief",
+    "announce",
+    "award",
+    "award_files",
+    "award_values",
+    "brief",
+    "missing",
+    "values",
+]
 
 FILES_MAX = 1_000
 """Files that one award can name: a message holds 10,000 values, and a file is eight of them."""
@@ -112,12 +122,13 @@ def award_files(state: RunState, subtask: SubtaskState, content: Brief) -> int:
 
 def award_values(item: Award) -> int:
     """About how many values an award is, so that not too many go into one message."""
-    return 16 + 8 * len(item.inputs) + 4 * len(item.missing) + _values(item.params)
+    return 16 + 8 * len(item.inputs) + 4 * len(item.missing) + values(item.params)
 
 
-def _values(value: object) -> int:
+def values(value: object) -> int:
+    """How many msgpack values a free-form value is."""
     if isinstance(value, dict):
-        return 1 + sum(_values(inner) for inner in value.values())
+        return 1 + sum(values(inner) for inner in value.values())
     if isinstance(value, list):
-        return 1 + sum(_values(inner) for inner in value)
+        return 1 + sum(values(inner) for inner in value)
     return 1

@@ -120,7 +120,7 @@ class Scheduler:
 
     def pick(self, now: float) -> Iterator[tuple[str, list[Key]]]:
         """Take out what is to be announced now, by capability."""
-        for capability, runs in self._queues.items():
+        for capability, runs in list(self._queues.items()):
             if not runs or self._full.get(capability, (0.0, 0.0))[0] > now:
                 continue
             room = self._market.room(capability)

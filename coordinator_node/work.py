@@ -1,4 +1,4 @@
-"""What nodes say about their attempts, and what follows from it: the second half of the engine.
+"""What nodes say about their attempts, or do not say in time, and what follows from it: a part of the engine.
 
 Rules. A message counts only if it names the attempt that holds, from the node that holds it. An ending that comes a second time is acknowledged the
 same way and changes nothing; one of an attempt that no longer holds is late: written once, acknowledged, never applied. A result counts when
@@ -16,7 +16,7 @@ from .closing import BLAMELESS
 from .desk import Desk
 from .orders import CheckResult, ResultChecked, Say, ShowProgress, WorkReceived
 from .state import SubtaskState
-from .watch import Live
+from .watch import Due, Live
 
 if TYPE_CHECKING:
     from .engine import Engine
@@ -27,7 +27,7 @@ _What = Literal["result", "failed", "cancelled"]
 
 
 class Work:
-    """The part of an engine that hears from workers. It keeps nothing of its own."""
+    """The part of an engine that deals with workers. It keeps nothing of its own."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -205,6 +205,54 @@ class Work:
     def _ack(self, desk: Desk, live: Live, *, applied: bool) -> None:
         ack = ResultAck(subtask=live.key[1], attempt=live.attempt, epoch=live.epoch, applied=applied)
         self._engine.command(Say(desk.run, live.bus_key, ack))
+
+    # --- silence ---
+
+    def overdue(self, live: Live, what: Due) -> None:
+        """Nothing was heard of an attempt for too long."""
+        desk = self._engine.desks[live.key[0]]
+        if what == "resend":
+            if live.cancelled_at is not None:
+                self._engine.say_cancel(live)
+            else:
+                self._engine.say_award(live)
+            self._engine.watch.resent(live, self._engine.now)
+        elif what == "gone":
+            self._engine.end_live(live)
+            self._engine.cancelled(desk, live.key[1])
+        elif what == "deadline":
+            self._engine.say_cancel(live)
+            self.fail(
+                desk,
+                live,
+                "E_DEADLINE",
+                f"not done within {live.deadline_s:g} s, and the node does not say so",
+            )
+        else:
+            self._engine.say_cancel(live)
+            said = "no sign of work" if live.taken else "the award was not taken"
+            self.fail(desk, live, "E_LEASE", f"{said} for {live.lease_s:g} s")
+
+    def fail(self, desk: Desk, live: Live, code: str, message: str) -> None:
+        """An attempt is over without its node having said so."""
+        name = live.key[1]
+        self._engine.end_live(live)
+        if desk.state.status == "cancelling":
+            self._engine.cancelled(desk, name)
+            return
+        self._engine.emit(
+            desk,
+            AttemptFailed(
+                at_ms=self._engine.at_ms,
+                subtask=name,
+                attempt=live.attempt,
+                epoch=live.epoch,
+                node=live.node,
+                code=code,
+                message=message,
+            ),
+        )
+        self._engine.retry(desk, desk.state.subtasks[name], pause=False)
 
     # --- everything else ---
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from coordinator_node import engine, fold, lane, transitions, watch, work
+from coordinator_node import engine, fold, lane, runs, transitions, watch, work
 from coordinator_node.orders import Command
 from protocol.messages import Result
 from protocol.records import Accepted, Record
@@ -166,13 +166,13 @@ _end = fold._ended
 
 
 def test_an_owner_that_takes_no_new_epoch_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    take_over = engine.take_over
-    monkeypatch.setattr(engine, "take_over", lambda *given: take_over(*given)[1:])
+    take_over = runs.take_over
+    monkeypatch.setattr(runs, "take_over", lambda *given: take_over(*given)[1:])
     assert "another process" in _caught()
 
 
 def test_attempts_forgotten_by_a_restart_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "standing", lambda state: iter(()))
+    monkeypatch.setattr(runs, "standing", lambda state: iter(()))
     assert _caught()
 
 

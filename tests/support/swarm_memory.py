@@ -115,6 +115,10 @@ class Team:
         task.cancel()
         await asyncio.wait([task])
 
+    def stopped(self, name: str) -> bool:
+        """Whether a role has ended by itself."""
+        return self._running[name][1].done()
+
     # --- the client ---
 
     async def put(self, name: str, data: bytes, media_type: str = "text/plain") -> NamedRef:

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
 from coordinator_node import orders
 from protocol.messages import Announce, Award, Reject
-from tests.support.builders import a_node, a_plan, a_refusal, a_run, a_subtask, bus_key, node_id, run_id
+from tests.support.builders import (
+    a_node,
+    a_plan,
+    a_refusal,
+    a_result,
+    a_run,
+    a_subtask,
+    bus_key,
+    node_id,
+    run_id,
+)
 from tests.support.playbook import Playbook
 
 
@@ -324,3 +336,38 @@ def test_rejects_go_to_the_bus_key_that_the_bid_came_from(desk: Playbook) -> Non
     }
     assert losers <= {bus_key(name) for name in "abc"}
     assert len(losers) == 2
+
+
+def test_1000_subtasks_over_300_nodes_all_get_done_and_nobody_is_flooded() -> None:
+    desk = Playbook()
+    nodes = [f"n{number}" for number in range(300)]
+    desk.nodes(*nodes)
+    by_key = {bus_key(name): name for name in nodes}
+    desk.submit(a_plan(*(a_subtask(f"s{number}") for number in range(1_000)), deliver=["s0"]))
+    asked = 0
+    for _ in range(200):
+        said, desk.commands = desk.commands, []
+        announced: dict[str, list[orders.Answer]] = {}
+        results: dict[str, list[orders.WorkItem]] = {}
+        for command in said:
+            if not isinstance(command, orders.Say):
+                continue
+            name = by_key[command.to]
+            if isinstance(command.item, Announce):
+                announced.setdefault(name, []).append(_bid_for(command.item))
+            elif isinstance(command.item, Award):
+                results.setdefault(name, []).append(a_result(command.item.subtask, command.item.attempt))
+        asked += sum(map(len, announced.values()))
+        for name, bids in announced.items():
+            desk.answer(name, *bids)
+        for name, items in results.items():
+            desk.work(name, *items)
+        if desk.state.status == "closed":
+            break
+        if not announced and not results:
+            desk.wait(1)
+    assert desk.state.outcome == "done"
+    assert asked <= 1_000 * 32 * 1.5
+    won = Counter(record.node for _, record in desk.records if record.k == "subtask.awarded")  # type: ignore[union-attr]
+    assert len(won) > 200
+    assert max(won.values()) < 20

@@ -420,6 +420,55 @@ async def test_a_journal_of_somebody_else_or_in_disorder_does_not_keep_the_rest_
     assert [item["run"] for item in listed] == [run]
 
 
+async def test_an_engine_that_breaks_its_own_rules_stops_the_role_and_the_next_start_goes_on(
+    team: Team, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await team.coordinate()
+    role = await team.work("ann", agents=[agent("steps")])
+    gate = tmp_path / "gate"
+    run = await team.submit({"id": "slow", "capability": "test.steps", "params": {"gate": str(gate)}})
+    await team.event("attempt.progress")
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("a rule is broken")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(team.coordinator.engine, "handle", broken)
+        await team.until(lambda: team.stopped("desk"))
+    with pytest.raises(RuntimeError, match="a rule is broken"):
+        await team.stop("desk")
+    await team.coordinate()
+    team.introduce(role.endpoint, role)
+    gate.touch()
+    assert (await outcome(team, run))["outcome"] == "done"
+
+
+# --- who wins ---
+
+
+async def test_of_two_equal_nodes_the_one_that_is_loaded_loses_its_awards(team: Team) -> None:
+    from agent_node.events import LoadMeasured
+
+    await team.coordinate()
+    roles = {name: await team.work(name, agents=[agent("shout")], slots=4) for name in ("ann", "bob")}
+
+    async def winners(count: int) -> list[str]:
+        found = []
+        for _ in range(count):
+            run = await team.submit(SHOUT[0], inputs=[await team.put("x.txt", b"x")])
+            await team.until(lambda run=run: team.coordinator.engine.is_closed(run))
+            state = team.coordinator.engine.state(run)
+            assert state is not None
+            found.append(team.coordinator.node_name(state.subtasks["shout-01"].attempts[-1].node))
+        return found
+
+    for busy, idle in (("ann", "bob"), ("bob", "ann")):
+        roles[busy]._take(LoadMeasured(0.95))
+        roles[idle]._take(LoadMeasured(0.0))
+        won = await winners(12)
+        assert won.count(idle) >= 9, won
+
+
 # --- the rest ---
 
 

@@ -1,0 +1,173 @@
+"""From waiting work to an award: what is announced to whom, and what follows from the answers. A part of the engine.
+
+Rules. A round asks everybody who offers the capability, or a drawn few; nodes that failed a subtask are left out while somebody else could do it. A round
+without a winner is tried again a little later when somebody is only busy or said nothing, and after a few plain refusals given up.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+from protocol.messages import Reject, Withdraw
+from protocol.records import SubtaskFailed, Unbid
+
+from .auction import Decision, Key, Round
+from .closing import nobody
+from .desk import Desk
+from .market import Seller
+from .offers import FILES_MAX, award_files
+from .offers import announce as offer
+from .orders import AnswersReceived, Say, SayAll
+from .state import SubtaskState
+
+if TYPE_CHECKING:
+    from .engine import Engine
+
+__all__ = ["Rounds"]
+
+_UNBID_ROUNDS = 3
+"""Rounds in which everybody says no for good before a subtask is given up: somebody may join meanwhile."""
+
+
+class Rounds:
+    """The part of an engine that finds sellers."""
+
+    def __init__(self, engine: Engine, rng: random.Random) -> None:
+        self._engine = engine
+        self._rng = rng
+
+    def announce(self) -> None:
+        """Put up what is waiting, as much as there is room for."""
+        for capability, keys in self._engine.scheduler.pick(self._engine.now):
+            groups: dict[frozenset[str], list[Key]] = {}
+            for key in keys:
+                subtask = self._engine.desks[key[0]].state.subtasks[key[1]]
+                groups.setdefault(self._avoid(subtask, capability), []).append(key)
+            for avoid, group in groups.items():
+                self._open_all(capability, group, avoid)
+
+    def _avoid(self, subtask: SubtaskState, capability: str) -> frozenset[str]:
+        """Nodes that have failed it, as long as somebody else could do it."""
+        if not subtask.attempts:
+            return frozenset()
+        failed = frozenset(subtask.failures())
+        offering = self._engine.market.offering(capability)
+        declined = subtask.unbid_rounds > 0
+        return frozenset() if declined or all(node in failed for node in offering) else failed
+
+    def _open_all(self, capability: str, keys: list[Key], avoid: frozenset[str]) -> None:
+        """Ask everybody; or, where they are many, others for each lot of as many subtasks as they could begin."""
+        while keys:
+            asked, everybody = self._engine.market.ask(capability, avoid, self._rng)
+            count = len(keys)
+            if not everybody:
+                count = sum(seller.info.slots[capability] for seller in asked)
+            self._open(capability, keys[:count], asked, everybody=everybody and not avoid)
+            keys = keys[count:]
+
+    def _open(self, capability: str, keys: list[Key], asked: list[Seller], *, everybody: bool) -> None:
+        window_s = self._engine.market.window_s(asked)
+        batch = self._engine.auction.batch(asked, self._engine.now)
+        waiting = self._engine.auction.waited_for(batch)
+        rounds = []
+        for key in keys:
+            desk = self._engine.desks[key[0]]
+            subtask = desk.state.subtasks[key[1]]
+            if self._too_large(desk, subtask):
+                continue
+            number = desk.next_round()
+            item = offer(desk.state, desk.content_known, subtask, number=number, window_s=window_s)
+            rounds.append(
+                Round(
+                    key=key,
+                    capability=capability,
+                    number=number,
+                    deadline_ms=item.deadline_ms,
+                    input_bytes=item.input_bytes,
+                    failed=subtask.failures(),
+                    everybody=everybody,
+                    batch=batch,
+                    waiting=set(waiting),
+                )
+            )
+            self._engine.market.fly(capability, +1)
+            if everybody:
+                self._engine.command(SayAll(key[0], capability, item))
+            else:
+                for seller in asked:
+                    self._engine.command(Say(key[0], seller.info.bus_key, item))
+        self._engine.auction.open(rounds, batch, window_s)
+
+    def _too_large(self, desk: Desk, subtask: SubtaskState) -> bool:
+        """Give up what could not even be said: an award that names more files than fit into a message."""
+        count = award_files(desk.state, subtask, desk.content_known)
+        if count <= FILES_MAX:
+            return False
+        name = subtask.skeleton.id
+        message = f"it would be given {count:,} files, and {FILES_MAX:,} is the most. Work on fewer at a time"
+        self._engine.emit(
+            desk, SubtaskFailed(at_ms=self._engine.at_ms, subtask=name, code="E_TOO_LARGE", message=message)
+        )
+        self._engine.ended(desk, name)
+        return True
+
+    def answered(self, event: AnswersReceived) -> None:
+        """A node answered announcements."""
+        late = self._engine.auction.answered(
+            event.run, event.node, event.bus_key, event.items, event.digest, self._engine.now
+        )
+        for bid in late:
+            reject = Reject(subtask=bid.subtask, round=bid.round, reason="late")
+            self._engine.command(Say(event.run, event.bus_key, reject))
+
+    def decide(self, decision: Decision) -> None:
+        """A round has ended: award, try again, or give up."""
+        one = decision.round
+        run, name = one.key
+        desk = self._engine.desks[run]
+        subtask = desk.state.subtasks[name]
+        if decision.ranked:
+            self._engine.award_to(desk, subtask, one.number, decision.ranked, decision.notes, decision.reason)
+            for loser in decision.ranked[1:]:
+                reject = Reject(subtask=name, round=one.number, reason="outbid")
+                self._engine.command(Say(run, loser.bus_key, reject))
+            return
+        self._engine.market.fly(one.capability, -1)
+        if decision.crowded or one.busy:
+            for candidate in one.bids.values():
+                reject = Reject(subtask=name, round=one.number, reason="withdrawn")
+                self._engine.command(Say(run, candidate.bus_key, reject))
+            self._engine.scheduler.full(one.capability, self._engine.now)
+            self._engine.add(desk, name)
+        elif one.unanswered:
+            self._engine.scheduler.back_off(one.key, one.capability, self._engine.now)
+        else:
+            notes = list(one.declines.values())[:64]
+            self.unbid(
+                desk,
+                subtask,
+                Unbid(
+                    at_ms=self._engine.at_ms, subtask=name, round=one.number, asked=one.asked, declines=notes
+                ),
+                last=subtask.unbid_rounds + 1 >= _UNBID_ROUNDS,
+            )
+
+    def unbid(self, desk: Desk, subtask: SubtaskState, record: Unbid, *, last: bool) -> None:
+        """Nobody will do it: write that down, and give up or try again."""
+        self._engine.emit(desk, record)
+        key = (desk.run, record.subtask)
+        if last:
+            self._engine.emit(desk, nobody(subtask, self._engine.market, self._engine.at_ms))
+            self._engine.ended(desk, record.subtask)
+        else:
+            self._engine.scheduler.back_off(key, subtask.skeleton.capability, self._engine.now)
+
+    def withdraw(self, one: Round) -> None:
+        """An announcement no longer holds."""
+        item = Withdraw(subtask=one.key[1], round=one.number)
+        if one.everybody:
+            self._engine.command(SayAll(one.key[0], one.capability, item))
+        else:
+            for seller in one.batch.asked.values():
+                self._engine.command(Say(one.key[0], seller.info.bus_key, item))

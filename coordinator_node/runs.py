@@ -1,0 +1,171 @@
+"""How runs begin, go on after a restart, are cancelled, and end: a part of the engine.
+
+Rules. Everything that a run does is a record, and the last one is `run.closed`, exactly once, when nothing is left to do. What needs a failed subtask
+fails with it, naming where the trouble began. A run is known to have ended long after it has left the memory.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from protocol.records import CancelRequested, RunClosed, RunOpened, SubtaskFailed
+
+from .closing import close
+from .desk import Desk
+from .fold import apply
+from .offers import Brief
+from .orders import CancelAsked, RunAccepted, RunDeposed, RunEnded, RunForgotten, RunRecovered, RunStands
+from .recovery import plan_records, standing, take_over
+
+if TYPE_CHECKING:
+    from .engine import Engine
+
+__all__ = ["Runs"]
+
+_CLOSED_MAX = 10_000
+
+
+class Runs:
+    """The part of an engine that begins and ends runs."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._ended: dict[str, None] = {}
+
+    def has_ended(self, run: str) -> bool:
+        """Whether a run that is not in memory is known to have ended."""
+        return run in self._ended
+
+    def accepted(self, event: RunAccepted) -> None:
+        """A run begins."""
+        if event.run in self._engine.desks or self._engine.is_closed(event.run):
+            return
+        opened = RunOpened(
+            at_ms=self._engine.at_ms,
+            run=event.run,
+            goal=event.goal,
+            inputs=event.inputs,
+            skipped=event.skipped,
+            by=event.by,
+            epoch=1,
+            owner=self._engine.node,
+        )
+        desk = self._engine.desks[event.run] = Desk(apply(None, opened), Brief(event.plan))
+        self._engine.begin(event.run, opened)
+        for part in plan_records(event.plan, event.plan_ref, self._engine.at_ms):
+            self._engine.emit(desk, part)
+        self._engine.command(RunStands(event.run))
+        for name in desk.state.ready:
+            self._engine.add(desk, name)
+
+    def recovered(self, event: RunRecovered) -> None:
+        """An unfinished run goes on."""
+        state = event.state
+        if state.run in self._engine.desks or state.status == "closed":
+            return
+        desk = self._engine.desks[state.run] = Desk(state, Brief(event.plan) if event.plan else None)
+        for record in take_over(state, event.plan, self._engine.node, self._engine.at_ms):
+            self._engine.emit(desk, record)
+        self._engine.scheduler.patient(state.run)
+        self._engine.touch(state.run)
+        if not state.planned or event.plan is None:
+            return
+        for subtask, _ in standing(state):
+            live = self._engine.make_live(desk, subtask, [])
+            self._engine.watch.add(live, self._engine.now)
+            self._engine.market.fly(live.capability, +1)
+            self._engine.market.hold(live.node, +1)
+            if state.status == "cancelling":
+                self._engine.watch.cancel(live, self._engine.now)
+                self._engine.say_cancel(live)
+            else:
+                self._engine.say_award(live)
+        if state.status == "cancelling":
+            self._cancel_open(desk)
+        else:
+            for name in state.ready:
+                self._engine.add(desk, name)
+
+    def deposed(self, event: RunDeposed) -> None:
+        """A run is somebody else's: drop it without a word."""
+        desk = self._engine.desks.pop(event.run, None)
+        if desk is None:
+            return
+        self._drop_rounds(desk)
+        for live in self._engine.watch.of_run(event.run):
+            self._engine.end_live(live)
+        self._engine.scheduler.forget_run(event.run)
+        self._engine.touched.pop(event.run, None)
+
+    def forgotten(self, event: RunForgotten) -> None:
+        """An ended run leaves the memory; that it has ended is kept."""
+        desk = self._engine.desks.get(event.run)
+        if desk is not None and desk.state.status != "closed":
+            return
+        self._engine.desks.pop(event.run, None)
+        self._ended[event.run] = None
+        if len(self._ended) > _CLOSED_MAX:
+            del self._ended[next(iter(self._ended))]
+
+    def cancel_asked(self, event: CancelAsked) -> None:
+        """Stop a run: what is open ends now, what is out when it has stopped."""
+        desk = self._engine.desks.get(event.run)
+        if desk is None or desk.state.status != "open":
+            return
+        self._engine.emit(desk, CancelRequested(at_ms=self._engine.at_ms, by=event.by, reason=event.reason))
+        for live in self._engine.watch.of_run(event.run):
+            self._engine.watch.cancel(live, self._engine.now)
+            self._engine.say_cancel(live)
+        self._cancel_open(desk)
+
+    def _cancel_open(self, desk: Desk) -> None:
+        self._drop_rounds(desk, withdraw=True)
+        for name, subtask in desk.state.subtasks.items():
+            if subtask.status == "open":
+                self._engine.cancelled(desk, name)
+        self._engine.touch(desk.run)
+
+    def _drop_rounds(self, desk: Desk, *, withdraw: bool = False) -> None:
+        for name in desk.state.ready:
+            one = self._engine.auction.drop((desk.run, name))
+            if one is None:
+                continue
+            self._engine.market.fly(one.capability, -1)
+            if withdraw:
+                self._engine.rounds.withdraw(one)
+
+    def settle(self) -> None:
+        """Fail what depends on a failure, and close the runs in which nothing is left to do."""
+        while self._engine.touched:
+            run = next(iter(self._engine.touched))
+            desk = self._engine.desks[run]
+            state = desk.state
+            while state.status == "open" and state.doomed:
+                name, cause = next(iter(state.doomed.items()))
+                root = state.subtasks[cause]
+                self._engine.emit(
+                    desk,
+                    SubtaskFailed(
+                        at_ms=self._engine.at_ms,
+                        subtask=name,
+                        code=root.code or "E_NEED",
+                        message=f"it needs {cause}, which failed: {root.message}"[:2000],
+                        cause=cause,
+                    ),
+                )
+                self._engine.ended(desk, name)
+            del self._engine.touched[run]
+            lost = desk.content is None or not state.planned
+            if state.status != "closed" and (lost or state.unfinished == 0):
+                self._close(desk)
+
+    def _close(self, desk: Desk) -> None:
+        if desk.content is None and desk.state.planned:
+            record: RunClosed = desk.without_plan(self._engine.at_ms)
+            for failed in desk.abandoned(self._engine.at_ms):
+                self._engine.emit(desk, failed)
+        else:
+            record = close(desk.state, desk.deliver, self._engine.at_ms)
+        self._engine.emit(desk, record)
+        self._engine.scheduler.forget_run(desk.run)
+        self._engine.command(RunEnded(desk.run))
