@@ -51,7 +51,7 @@ async def show_run(endpoint: Endpoint, run: str, *, timeout_s: float = _ASK_S) -
         CallFailed: there is no such run. NoAnswer: no coordinator is up.
     """
     reply = await endpoint.call("runs", ShowRun(run=run), timeout_s=timeout_s)
-    stored = reply.data.get("view")
+    stored = reply.data.get("detail")
     if isinstance(stored, dict):
         # A large run's view does not fit into an answer and is fetched as an artifact.
         from .delivery import ref_of
