@@ -11,11 +11,9 @@ import asyncio
 import contextlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -27,9 +25,10 @@ from mesh.home import Home
 from mesh.joining import join_swarm
 from mesh.output import Out
 
+from .demo_state import throwaway
 from .documents.samples import sample_files
 
-__all__ = ["DEMO_GOAL", "DemoFailed", "demo_swarm", "run_demo"]
+__all__ = ["DEMO_GOAL", "DemoFailed", "DemoInput", "demo_swarm", "run_demo"]
 
 DEMO_GOAL = "Find every date, amount, e-mail address and link in these documents, summarise them, and report"
 
@@ -48,6 +47,17 @@ class DemoFailed(MeshError):
 
     def __init__(self, message: str, hint: str = "Run `zwerm doctor`; `zwerm demo -v` shows more.") -> None:
         super().__init__("E_DEMO", message, hint)
+
+
+class DemoInput(MeshError):
+    """What the demo was told to work on is not there."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            "E_INPUT",
+            f"there is no {path}",
+            "Check the path given with -i, or leave it out to use the samples.",
+        )
 
 
 class _Nodes:
@@ -146,22 +156,26 @@ def _all_alive(root: Path, nodes: _Nodes) -> None:
 async def run_demo(
     out: Out, *, documents: Path | None, output: Path, goal: str = DEMO_GOAL, keep: bool = False
 ) -> int:
-    """Run the demo; returns the exit code of its run."""
+    """Run the demo; returns the exit code of its run.
+
+    Raises:
+        DemoInput: the documents are not there.
+        DemoFailed: the swarm did not come up.
+    """
+    if documents is not None and not documents.exists():
+        raise DemoInput(documents)
     sources = [documents] if documents is not None else sample_files()
-    root = Path(tempfile.mkdtemp(prefix="zwerm-demo-"))
-    try:
-        async with demo_swarm(root, out) as (hub, _):
-            return await _do_goal(hub, goal, sources, output, out)
-    finally:
+    with throwaway(keep=keep) as root:
         if keep:
             out.say(f"state kept in {root}")
-        else:
-            shutil.rmtree(root, ignore_errors=True)
+        async with demo_swarm(root, out) as (hub, _):
+            return await _do_goal(hub, goal, sources, output, out)
 
 
 async def _do_goal(hub: Home, goal: str, sources: list[Path], output: Path, out: Out) -> int:
     """Run the goal as a person would, by the command, on the coordinator's device."""
     command = [sys.executable, "-m", "mesh", "run", goal, "-o", str(output), "--home", str(hub.path)]
+    command += ["--with-parent", str(os.getpid())]
     for source in sources:
         command += ["-i", str(source)]
     command += ["--json"] if out.as_json else []

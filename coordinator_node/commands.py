@@ -42,6 +42,7 @@ _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
     help="A plan file (YAML or JSON) instead of a rule.",
 )
 @click.option("--detach", is_flag=True, help="Hand the goal in and return; `zwerm runs show` follows it.")
+@click.option("--with-parent", type=int, hidden=True, help="Cancel when this process, our parent, is gone.")
 def run(
     session: Session,
     goal: str | None,
@@ -49,6 +50,7 @@ def run(
     output: Path | None,
     plan_file: Path | None,
     detach: bool,
+    with_parent: int | None,
 ) -> int:
     r"""Do a goal.
 
@@ -68,7 +70,11 @@ def run(
         goal = str(plan.get("goal") or f"the plan {plan_file}")
     if not inputs and plan is None:
         raise click.UsageError("On which files? Give them with -i FILE or -i FOLDER.")
-    return run_async(_run(session, goal, inputs, output, plan, detach=detach), timeout_s=session.timeout_s)
+    return run_async(
+        _run(session, goal, inputs, output, plan, detach=detach),
+        timeout_s=session.timeout_s,
+        parent=with_parent,
+    )
 
 
 def _read_plan(path: Path) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from .config import Config, load_config
 from .endpoint import Endpoint
 from .errors import MeshError
 from .home import Home
+from .loop import parent_gone
 from .membership import Membership
 from .presence import Facts, announce_presence, watch_presence
 from .tasks import background
@@ -284,9 +285,8 @@ async def run_until_signalled(
         stop.set()
 
     async def watch_parent() -> None:
-        while parent is not None and os.getppid() == parent:  # noqa: ASYNC110 - nothing tells a process of its parent's end
-            await asyncio.sleep(0.5)
         if parent is not None:
+            await parent_gone(parent)
             stop.set()
 
     for name in (signal.SIGINT, signal.SIGTERM):

@@ -4,19 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from protocol.errors import ZwermError
 
-__all__ = ["first_named", "run_async"]
+from .tasks import background
+
+__all__ = ["first_named", "parent_gone", "run_async"]
 
 T = TypeVar("T")
 
 
-def run_async(main_coroutine: Coroutine[Any, Any, T], *, timeout_s: float | None = None) -> T:
-    """Run a verb's coroutine on uvloop where it exists, with `--timeout` as its bound.
+async def parent_gone(parent: int) -> None:
+    """Return when the process `parent`, which started us, is our parent no more."""
+    while os.getppid() == parent:  # noqa: ASYNC110 - nothing tells a process of its parent's end
+        await asyncio.sleep(0.5)
+
+
+def run_async(
+    main_coroutine: Coroutine[Any, Any, T], *, timeout_s: float | None = None, parent: int | None = None
+) -> T:
+    """Run a verb's coroutine on uvloop where it exists, with `--timeout` as its bound; it ends as by Ctrl-C when `parent` is gone.
 
     Raises:
         TimeoutError: the bound passed.
@@ -28,8 +39,16 @@ def run_async(main_coroutine: Coroutine[Any, Any, T], *, timeout_s: float | None
         # A plain SIGTERM would end the process at once, leaving children and half-written files.
         with contextlib.suppress(NotImplementedError):
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+
+        async def follow_parent(parent: int) -> None:
+            await parent_gone(parent)
+            task.cancel()
+
         async with asyncio.timeout(timeout_s):
-            return await main_coroutine
+            if parent is None:
+                return await main_coroutine
+            async with background(follow_parent(parent)):
+                return await main_coroutine
 
     factory = None
     try:
