@@ -35,8 +35,10 @@ def demo(session: Session, documents: Path | None, output: Path, goal: str | Non
     Starts a throwaway swarm (a coordinator and three agent nodes, each its own process with its own keys), joins them by real invites, works
     on sample documents or yours, and leaves report.md, table.csv and provenance.json. Everything else is cleaned up, also on Ctrl-C.
     """
-    from .demo import DEMO_GOAL, run_demo
+    from .demo import DEMO_GOAL, DemoInput, run_demo
 
+    if documents is not None and not documents.exists():
+        raise DemoInput(documents)
     return run_async(
         run_demo(session.out, documents=documents, output=output, goal=goal or DEMO_GOAL, keep=keep),
         timeout_s=session.timeout_s,

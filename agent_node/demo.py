@@ -159,11 +159,8 @@ async def run_demo(
     """Run the demo; returns the exit code of its run.
 
     Raises:
-        DemoInput: the documents are not there.
         DemoFailed: the swarm did not come up.
     """
-    if documents is not None and not documents.exists():
-        raise DemoInput(documents)
     sources = [documents] if documents is not None else sample_files()
     with throwaway(keep=keep) as root:
         if keep:

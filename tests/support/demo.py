@@ -49,7 +49,7 @@ class Demo:
     def _read(self, stream: Any, into: list[str]) -> None:
         with stream:
             for line in stream:
-                into.append(line)
+                into.append(line)  # noqa: PERF402 - others read the list meanwhile
 
     def events(self, kind: str = "") -> list[dict[str, Any]]:
         """The events so far, all or of one kind."""
