@@ -8,6 +8,7 @@ them, 2 s) while the sender's certificate is fetched once. Answers are tied to t
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 from collections import Counter
@@ -36,12 +37,14 @@ from .workspace import Workspace
 if TYPE_CHECKING:
     from protocol.records import Record
 
-__all__ = ["CallFailed", "CertificateSource", "Endpoint", "NoAnswer", "Received"]
+__all__ = ["AnswerRefused", "CallFailed", "CertificateSource", "Endpoint", "NoAnswer", "Received"]
 
 log = logging.getLogger("zwerm.endpoint")
 
 _HELD_MAX = 64
 _HELD_S = 2.0
+_REQUESTS_MAX = 256
+"""Requests that are answered at one time; more than this is a flood, and waiting for their turn would only make all of them late."""
 
 
 class CallFailed(MeshError):
@@ -66,6 +69,17 @@ class NoAnswer(MeshError):
         )
 
 
+class AnswerRefused(CallFailed):
+    """An answer came that does not hold: it is forged, changed, late, or from somebody who may not answer."""
+
+    def __init__(self, code: str, why: str) -> None:
+        super().__init__(
+            code,
+            f"an answer came that does not hold: {why}",
+            "Try again; if it lasts, check both devices' clocks and run `zwerm doctor`.",
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Received:
     """One verified, decoded envelope."""
@@ -80,8 +94,8 @@ class Received:
 
     @property
     def run(self) -> str:
-        """The run that this belongs to (26 characters)."""
-        return run_text(self.header.context)
+        """The run that this belongs to (26 characters): the subject's, where it names one, since the signed audience holds it (MSG-5)."""
+        return self.route.run or run_text(self.header.context)
 
     @property
     def node(self) -> str:
@@ -102,6 +116,32 @@ class CertificateSource(Protocol):
 
 
 Handler = Callable[[Received], Awaitable[None] | None]
+
+
+class _Listened:
+    """All handlers of one pattern, which share one subscription."""
+
+    __slots__ = ("handlers", "key", "subscription")
+
+    def __init__(self, key: tuple[str, str], subscription: Subscription | None = None) -> None:
+        self.key = key
+        self.handlers: list[Handler] = []
+        self.subscription = subscription
+
+
+class _Listening:
+    """One handler's registration: the subscription ends with the last of them."""
+
+    __slots__ = ("_endpoint", "_handler", "_listened")
+
+    def __init__(self, endpoint: Endpoint, listened: _Listened, handler: Handler) -> None:
+        self._endpoint = endpoint
+        self._listened = listened
+        self._handler = handler
+
+    async def unsubscribe(self) -> None:
+        """This handler is not called any more; harmless when repeated."""
+        await self._endpoint._forget(self._listened, self._handler)  # noqa: SLF001 - one class in two parts
 
 
 class Endpoint:
@@ -139,8 +179,8 @@ class Endpoint:
         self._sealer = sealer
         self._certificates = certificates
         self._directory = directory
-        self._handlers: dict[tuple[str, str], list[Handler]] = {}
-        self._subscriptions: dict[tuple[str, str], Subscription] = {}
+        self._handlers: dict[tuple[str, str], _Listened] = {}
+        self._listening = asyncio.Lock()
         self._held: dict[bytes, list[tuple[Msg, list[Handler]]]] = {}
         self._tasks: asyncio.TaskGroup | None = None
         self._running: set[asyncio.Task[None]] = set()
@@ -173,6 +213,8 @@ class Endpoint:
         Raises:
             BusUnreachable: the connection is down and its buffer is full.
         """
+        if not items:
+            return
         for raw in self._seal_all(subject, items, NO_RUN if run is None else run_bytes(run), ttl_s):
             await self.bus.publish(subject, raw, reply=reply)
 
@@ -186,14 +228,11 @@ class Endpoint:
         now_ms = int(self.clock.now() * 1000)
         while pending:
             batch = pending.pop()
-            body = pack(adapter.dump_python(batch, by_alias=True, exclude_defaults=True))
-            if len(body) > BODY_BYTES_MAX[code]:
+            try:
+                body = _packed(code, adapter.dump_python(batch, by_alias=True, exclude_defaults=True))
+            except MeshError:
                 if len(batch) == 1:
-                    raise MeshError(
-                        "E_TOO_LARGE",
-                        f"one {code.name.lower()} message takes {len(body):,} bytes; {BODY_BYTES_MAX[code]:,} is the most",
-                        "Work on fewer files at a time.",
-                    )
+                    raise
                 half = len(batch) // 2
                 pending += [batch[half:], batch[:half]]
                 continue
@@ -206,7 +245,7 @@ class Endpoint:
         """Ask a service and wait for its answer.
 
         Raises:
-            CallFailed: the service said no.
+            CallFailed: the service said no (`AnswerRefused`: or an answer came that does not hold).
             NoAnswer: nobody answered in time (it may have happened all the same).
             BusUnreachable: no connection.
         """
@@ -219,14 +258,15 @@ class Endpoint:
             if error.code in ("E_TIMEOUT", "E_NO_RESPONDERS"):
                 raise NoAnswer(service, timeout_s) from None
             raise
-        accepted = await self._verify_answer(data)
-        if accepted.header.context != bound:
-            raise CallFailed(
-                "E_REFUSED",
-                "the answer belongs to another question",
-                "Try again; if it lasts, run `zwerm doctor`.",
-            )
-        [reply] = self._decode(accepted)
+        try:
+            accepted = await self._verify_answer(data)
+            if accepted.header.context != bound:
+                raise AnswerRefused("E_REFUSED", "it belongs to another question")
+            [reply] = self._decode(accepted)
+        except Rejected as error:
+            raise AnswerRefused(error.code, error.message) from None
+        except ValueError:
+            raise AnswerRefused("E_SCHEMA", "it is not exactly one answer") from None
         assert isinstance(reply, Reply)
         if not reply.ok:
             raise CallFailed(reply.code, reply.message, reply.hint)
@@ -253,18 +293,33 @@ class Endpoint:
         passes the replay window once.
         """
         key = (pattern, queue)
-        if key in self._handlers:
-            self._handlers[key].append(handler)
-            return self._subscriptions[key]
-        handlers = self._handlers[key] = [handler]
+        async with self._listening:  # subscribing takes a while, and two may want the same pattern
+            listened = self._handlers.get(key)
+            if listened is None:
+                listened = _Listened(key)
+                handlers = listened.handlers
 
-        def on_message(msg: Msg) -> Awaitable[None] | None:
-            return self._receive(msg, handlers)
+                def on_message(msg: Msg) -> Awaitable[None] | None:
+                    return self._receive(msg, handlers)
 
-        subscription = self._subscriptions[key] = await self.bus.subscribe(
-            pattern, cast("Any", on_message), queue=queue
-        )
-        return subscription
+                handlers.append(handler)  # before the first message can come
+                listened.subscription = await self.bus.subscribe(
+                    pattern, cast("Any", on_message), queue=queue
+                )
+                self._handlers[key] = listened
+            else:
+                listened.handlers.append(handler)
+        return _Listening(self, listened, handler)
+
+    async def _forget(self, listened: _Listened, handler: Handler) -> None:
+        async with self._listening:
+            if handler not in listened.handlers:
+                return
+            listened.handlers.remove(handler)
+            if not listened.handlers and self._handlers.get(listened.key) is listened:
+                del self._handlers[listened.key]
+                assert listened.subscription is not None
+                await listened.subscription.unsubscribe()
 
     async def serve(self, service: str, handler: Callable[[Received], Awaitable[Reply]]) -> Subscription:
         """Answer a service's requests, one task each. A named error becomes the answer; any other one becomes `E_INTERNAL`."""
@@ -273,6 +328,9 @@ class Endpoint:
             # The bus lets anybody name any inbox as the reply address: answer only into the requester's own.
             if received.reply is None or not received.reply.startswith(f"_I.{received.route.me}."):
                 self.verifier.counts["E_REPLY"] += 1
+                return
+            if len(self._running) >= _REQUESTS_MAX:
+                self.verifier.counts["E_RATE"] += 1
                 return
             self._spawn(self._answer(received, handler))
 
@@ -296,15 +354,11 @@ class Endpoint:
             )
         assert received.reply is not None
         adapter = body_adapter(Type.REPLY)
-        body = pack(adapter.dump_python([reply], by_alias=True, exclude_defaults=True))
-        if len(body) > BODY_BYTES_MAX[Type.REPLY]:
-            reply = Reply(
-                ok=False,
-                code="E_TOO_LARGE",
-                message=f"the answer would take {len(body):,} bytes",
-                hint="Ask for less.",
-            )
-            body = pack(adapter.dump_python([reply], by_alias=True, exclude_defaults=True))
+        try:
+            body = _packed(Type.REPLY, adapter.dump_python([reply], by_alias=True, exclude_defaults=True))
+        except MeshError as error:
+            reply = Reply(ok=False, code=error.code, message=error.message[:2000], hint="Ask for less.")
+            body = _packed(Type.REPLY, adapter.dump_python([reply], by_alias=True, exclude_defaults=True))
         raw = self._sealer.seal(
             Type.REPLY,
             subjects.audience_node(received.node),
@@ -313,7 +367,8 @@ class Endpoint:
             ttl_s=30,
             context=hashlib.sha256(received.raw).digest()[:16],
         )
-        await self.bus.publish(received.reply, raw)
+        with contextlib.suppress(MeshError):  # the connection is down: the requester asks again
+            await self.bus.publish(received.reply, raw)
 
     def _receive(self, msg: Msg, handlers: list[Handler]) -> Awaitable[None] | None:
         try:
@@ -322,6 +377,7 @@ class Endpoint:
         except Rejected as error:
             # E_REVOKED also says: a serial that is not the current one. It may be a renewal that has not been seen here yet.
             if error.code in ("E_SENDER", "E_REVOKED") and self._hold(msg, handlers):
+                self.verifier.counts[error.code] -= 1  # not refused yet: counted when it is
                 return None
             log.debug("refused %s on %s", error.code, msg.subject)
             return None
@@ -387,14 +443,12 @@ class Endpoint:
         known = self._directory.get(header.sender)
         if known is not None and header.serial in known.grants:
             return False
+        if sum(map(len, self._held.values())) >= _HELD_MAX:
+            return False
         held = self._held.get(header.serial)
         if held is not None:
-            if sum(map(len, self._held.values())) >= _HELD_MAX:
-                return False
             held.append((msg, handlers))
             return True
-        if len(self._held) >= _HELD_MAX:
-            return False
         self._held[header.serial] = [(msg, handlers)]
         self._spawn(self._fetch_sender(header.serial))
         return True
@@ -408,6 +462,7 @@ class Endpoint:
             log.warning("certificate %s not fetched: %s", serial.hex(), error)
         held = self._held.pop(serial, [])
         if member is None:
+            self.verifier.counts["E_SENDER"] += len(held)
             return
         for msg, handlers in held:
             try:
@@ -441,7 +496,7 @@ class Endpoint:
         from protocol.records import RECORDS_PER_MESSAGE_MAX
 
         assert 0 < len(records) <= RECORDS_PER_MESSAGE_MAX
-        body = pack(body_adapter(Type.JOURNAL).dump_python(list(records), by_alias=True))
+        body = _packed(Type.JOURNAL, body_adapter(Type.JOURNAL).dump_python(list(records), by_alias=True))
         return self._sealer.seal(
             Type.JOURNAL,
             subjects.audience_journal(run),
@@ -481,3 +536,27 @@ class Endpoint:
         if node is None:
             raise Rejected("E_SENDER", f"no member is known by the bus key {route.to}")
         return subjects.audience(route, node)
+
+
+def _packed(code: Type, items: Any) -> bytes:
+    """Encode a body that receivers of this type take.
+
+    Raises:
+        MeshError: E_TOO_LARGE, it has too many bytes or values, or values that no body can have (MSG-3).
+    """
+    name = code.name.lower()
+    try:
+        body = pack(items, max_nodes=BODY_NODES_MAX[code])
+    except Rejected as error:
+        raise MeshError(
+            "E_TOO_LARGE",
+            f"{len(items)} {name} cannot be sent: {error.message}",
+            "Work on fewer files at a time.",
+        ) from None
+    if len(body) > BODY_BYTES_MAX[code]:
+        raise MeshError(
+            "E_TOO_LARGE",
+            f"{len(items)} {name} take {len(body):,} bytes; {BODY_BYTES_MAX[code]:,} is the most",
+            "Work on fewer files at a time.",
+        )
+    return body
