@@ -56,6 +56,8 @@ class _Demand:
     flight: int = 0
     sellers: dict[str, Seller] = field(default_factory=dict)
     ever: bool = False
+    deck: list[str] = field(default_factory=list)
+    """Whom to ask next, where not everybody is asked."""
 
 
 class Market:
@@ -149,12 +151,23 @@ class Market:
             del self.sellers[node]
 
     def ask(self, capability: str, avoid: frozenset[str], rng: random.Random) -> tuple[list[Seller], bool]:
-        """Whom to ask: at most `ASKED_MAX`, drawn by lot; and whether that is everybody who offers it."""
+        """Whom to ask: at most `ASKED_MAX`; and whether that is everybody who offers it.
+
+        Of many they are dealt from a shuffled deck, so that nobody is asked twice before everybody was asked once.
+        """
         demand = self._of(capability)
         sellers = [seller for node, seller in demand.sellers.items() if node not in avoid]
         if len(sellers) <= ASKED_MAX:
             return sellers, True
-        return rng.sample(sellers, ASKED_MAX), False
+        dealt: dict[str, Seller] = {}
+        while len(dealt) < ASKED_MAX:
+            if not demand.deck:
+                demand.deck = list(demand.sellers)
+                rng.shuffle(demand.deck)
+            node = demand.deck.pop()
+            if node in demand.sellers and node not in avoid:
+                dealt[node] = demand.sellers[node]
+        return list(dealt.values()), False
 
     def window_s(self, asked: list[Seller]) -> float:
         """How long to wait for the answers of these nodes; longer for those who let the last window pass."""

@@ -236,17 +236,29 @@ def test_large_decisions_are_complete(subtasks: int, nodes: int) -> None:
 # --- market and timers ---
 
 
-def test_of_many_nodes_some_are_drawn_and_those_to_avoid_are_not_among_them() -> None:
+def crowd(count: int) -> Market:
     market = Market()
-    for number in range(100):
+    for number in range(count):
         market.seen(a_node(f"n{number}"))
+    return market
+
+
+def test_of_many_nodes_some_are_drawn_by_seed_and_those_to_avoid_are_not_among_them() -> None:
     avoid = frozenset(node_id(f"n{number}") for number in range(50))
-    asked, everybody = market.ask("text.work", avoid, random.Random(1))
+    asked, everybody = crowd(100).ask("text.work", avoid, random.Random(1))
     assert len(asked) == ASKED_MAX
     assert not everybody
     assert not avoid & {seller.info.node for seller in asked}
-    again, _ = market.ask("text.work", avoid, random.Random(1))
+    again, _ = crowd(100).ask("text.work", avoid, random.Random(1))
     assert [seller.info.node for seller in again] == [seller.info.node for seller in asked]
+    other, _ = crowd(100).ask("text.work", avoid, random.Random(2))
+    assert [seller.info.node for seller in other] != [seller.info.node for seller in asked]
+
+
+def test_nobody_is_asked_twice_before_everybody_was_asked_once() -> None:
+    market, rng = crowd(3 * ASKED_MAX), random.Random(1)
+    asked = [seller.info.node for _ in range(3) for seller in market.ask("text.work", frozenset(), rng)[0]]
+    assert len(set(asked)) == 3 * ASKED_MAX
 
 
 def test_windows_follow_the_answers_and_stay_within_bounds() -> None:
