@@ -73,10 +73,9 @@ def unbid_message(capability: str, unbid: Unbid | None, market: Market) -> str:
 def close(state: RunState, deliver: list[tuple[str, str]], at_ms: int) -> RunClosed:
     """The end of a run whose subtasks have all ended; `deliver` lists (subtask, output name or "")."""
     if state.status == "cancelling":
-        who = f" by {state.cancelled_by[:8]}" if state.cancelled_by else ""
         why = f": {state.cancel_reason}" if state.cancel_reason else ""
         return RunClosed(
-            at_ms=at_ms, outcome="cancelled", code="E_CANCELLED", message=f"the run was cancelled{who}{why}"
+            at_ms=at_ms, outcome="cancelled", code="E_CANCELLED", message=f"the run was cancelled{why}"
         )
     if not state.planned:
         return RunClosed(
