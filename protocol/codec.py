@@ -71,8 +71,12 @@ def _pairs(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
     return made
 
 
-def pack(value: object) -> bytes:
+def pack(value: object, *, max_nodes: int = MSGPACK_NODES) -> bytes:
     """Encode `value` (None, bool, int, float, str, bytes, list, tuple, dict with str keys) in the one way we write msgpack.
+
+    Args:
+        value: What to encode.
+        max_nodes: Values altogether that its reader takes, containers included, map keys not.
 
     Raises:
         Rejected: E_BODY, when no strict decoder would accept the result.
@@ -81,7 +85,7 @@ def pack(value: object) -> bytes:
         data = _packer.pack(value)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise Rejected("E_BODY", f"this cannot be encoded: {error}") from error
-    _check_values(value, MSGPACK_DEPTH, MSGPACK_NODES)
+    _check_values(value, MSGPACK_DEPTH, max_nodes)
     return data
 
 

@@ -17,6 +17,7 @@ from .limits import (
     CAPABILITIES_MAX,
     CAPABILITY_CHARS,
     CLEARANCE_MAX,
+    MSGPACK_NODES,
     NAME_CHARS,
     ROLES_MAX,
     ZONES_MAX,
@@ -105,18 +106,22 @@ Clearance = Annotated[int, Field(ge=0, le=CLEARANCE_MAX)]
 W = TypeVar("W", bound=Wire)
 
 
-def encode_model(model: Wire) -> bytes:
-    """Encode a model as msgpack, keys as on the wire."""
-    return pack(model.model_dump(by_alias=True))
+def encode_model(model: Wire, *, max_nodes: int = MSGPACK_NODES) -> bytes:
+    """Encode a model as msgpack, keys as on the wire; `max_nodes` as in `pack`.
+
+    Raises:
+        Rejected: E_BODY, when it has more values than its reader takes.
+    """
+    return pack(model.model_dump(by_alias=True), max_nodes=max_nodes)
 
 
-def decode_model(kind: type[W], body: bytes) -> W:
-    """Decode and check a body.
+def decode_model(kind: type[W], body: bytes, *, max_nodes: int = MSGPACK_NODES) -> W:
+    """Decode and check a body; `max_nodes` as in `unpack`.
 
     Raises:
         Rejected: E_BODY, E_SCHEMA (with the field's name and what is wrong with it).
     """
-    value = unpack(body)
+    value = unpack(body, max_nodes=max_nodes)
     try:
         # By alias only: a second spelling of a key would be a second encoding of one meaning.
         return kind.model_validate(value, by_alias=True, by_name=False)

@@ -50,6 +50,10 @@ OBJECT_FRAME_BYTES: Final = 24
 """Bytes before an object's body (OBJ-1)."""
 OBJECT_BODY_BYTES: Final = 256 * 1024
 """Body of a signed object: a revocation list of some thousand entries is the largest kind."""
+REVOKED_MAX: Final = MSGPACK_ARRAY
+"""Entries of a list of revocations: all that one array can hold."""
+REVOCATIONS_NODES: Final = 30_000
+"""Values in the body of a list of revocations: five an entry, with room."""
 CHARTER_SIGNATURES: Final = 64
 """Signatures under one charter: old and new roots together."""
 CHARTER_CHAIN: Final = 4096
