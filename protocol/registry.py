@@ -47,7 +47,8 @@ _ANY = frozenset({"agent", "coordinator", "client", "bus", "enroller", "admin", 
 _AGENT = frozenset({"agent"})
 _COORDINATOR = frozenset({"coordinator"})
 _ENROLLER = frozenset({"enroller"})
-_ASKER = frozenset({"client", "coordinator", "admin", "observer"})
+_SUBMITTER = frozenset({"client", "coordinator", "admin"})
+_WATCHER = _SUBMITTER | {"observer"}
 _ADMIN = frozenset({"admin"})
 
 _SENDERS: Final[dict[Type, frozenset[str]]] = {
@@ -71,10 +72,10 @@ _SENDERS: Final[dict[Type, frozenset[str]]] = {
     Type.HEARTBEAT: _ANY,
     Type.GOODBYE: _ANY,
     Type.WHO: _COORDINATOR,
-    Type.SUBMIT_RUN: _ASKER,
-    Type.CANCEL_RUN: _ASKER,
-    Type.LIST_RUNS: _ASKER,
-    Type.SHOW_RUN: _ASKER,
+    Type.SUBMIT_RUN: _SUBMITTER,
+    Type.CANCEL_RUN: _SUBMITTER,
+    Type.LIST_RUNS: _WATCHER,
+    Type.SHOW_RUN: _WATCHER,
     Type.LIST_NODES: _ANY,
     Type.CREATE_INVITE: _ADMIN,
     Type.LIST_INVITES: _ADMIN,
@@ -170,4 +171,6 @@ def _make_adapter(code: int) -> TypeAdapter[Any]:
     model = MESSAGES[Type(code)] if code in _KNOWN else None
     if model is None:
         raise KeyError(code)
-    return TypeAdapter(Annotated[list[model], Field(min_length=1, max_length=BATCH_MAX)])  # type: ignore[arg-type, valid-type]
+    # A request has one reply, so it is alone in its body, and so is the reply.
+    most = 1 if code in TYPES_ON["request"] or code in TYPES_ON["inbox"] else BATCH_MAX
+    return TypeAdapter(Annotated[list[model], Field(min_length=1, max_length=most)])  # type: ignore[arg-type, valid-type]
