@@ -36,7 +36,7 @@ log = logging.getLogger("zwerm.archive")
 _TAUGHT_RUNS: Final = 50
 """So many of the newest runs are folded at the start, for the history; of older ones only the last message is read."""
 _PLAN_BYTES_MAX: Final = 64 << 20
-_READ_MAX: Final = 32
+_READ_MAX: Final = 128
 
 
 class Archive:
@@ -53,8 +53,9 @@ class Archive:
         """Read what the journal has: teach the history, and return the runs to go on with, the oldest first.
 
         Raises:
-            MeshError: the journal cannot be listed.
+            MeshError: the journal does not answer; ask again, nothing has happened yet.
         """
+        self._engine.history.clear()
         runs = await self._endpoint.journal.runs()
         recovered: list[RunRecovered] = []
         for place, run in enumerate(runs):
@@ -62,6 +63,8 @@ class Archive:
             try:
                 found = await self._recover_one(run, store, recent=recent)
             except ZwermError as error:
+                if isinstance(error, MeshError) and error.retryable:
+                    raise
                 log.error("run %s cannot be taken up: %s", run, error)  # noqa: TRY400 - what went wrong is all in the message
                 continue
             if found is not None:

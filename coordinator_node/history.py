@@ -74,6 +74,10 @@ class History:
         """What is known; an empty track when nothing is. Read it only."""
         return self._tracks.get((node, capability), _NOTHING)
 
+    def clear(self) -> None:
+        """Forget everything, to learn it anew."""
+        self._tracks.clear()
+
     def __len__(self) -> int:
         return len(self._tracks)
 

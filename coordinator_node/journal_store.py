@@ -109,6 +109,10 @@ class JournalStore:
         """Write records, then let commands out; commands alone leave at once when nothing of the run waits."""
         lane = self._lanes.get(run)
         if lane is None:
+            if not records:
+                # Of a run that is not ours, or has ended long ago: nothing to keep about it.
+                self._released(run, (), commands)
+                return
             lane = self._lanes[run] = Lane()
         at_once = lane.push(records, commands)
         if at_once:

@@ -19,6 +19,7 @@ from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from mesh.errors import MeshError
 from mesh.roster import NodeGone, Presence
 from mesh.roster import NodeSeen as RosterSeen
 from protocol import subjects
@@ -127,10 +128,9 @@ class CoordinatorRole:
                 for presence in self.endpoint.roster.alive(self._clock.now()):
                     self.take(NodeIsHere(_info(presence)))
                 self.endpoint.roster.subscribe(self._on_roster)
-                for recovered in await self.archive.recover(self.store):
-                    self.take(recovered)
-                await self._listen()
-                await self._until(stop)
+                if await self._recover(stop):
+                    await self._listen()
+                    await self._until(stop)
                 self._closing = True
                 await self._wind_down(speaker)
         finally:
@@ -142,6 +142,24 @@ class CoordinatorRole:
                 self._trace.close()
         if self._failure is not None:
             raise self._failure
+
+    async def _recover(self, stop: asyncio.Event) -> bool:
+        """Read back what the journal has, however long it takes; False when the order to stop came first."""
+        pause = 0.2
+        while not stop.is_set():
+            try:
+                recovered = await self.archive.recover(self.store)
+            except MeshError as error:
+                if not error.retryable:
+                    raise
+                log.warning("the journal cannot be read back yet: %s", error.message)
+                await asyncio.sleep(pause)
+                pause = min(5.0, pause * 2)
+                continue
+            for event in recovered:
+                self.take(event)
+            return True
+        return False
 
     async def _until(self, stop: asyncio.Event) -> None:
         """Wait for the order to stop, or for the engine's failure."""

@@ -36,7 +36,7 @@ from .planner import Request, checked_plan
 
 __all__ = ["FilePlanner", "PlanFile", "Step", "load"]
 
-_HINT = "Correct the plan file. `zwerm help plan` shows the form of one."
+_HINT = "Correct the plan file: a list `steps`, each with `id` and `capability`, and `map: inputs`, `map: STEP` or `reduce: STEP`."
 StepId = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,40}$")]
 _FORM = ConfigDict(strict=True, extra="forbid", frozen=True)
 

@@ -114,6 +114,8 @@ class Rounds:
 
     def answered(self, event: AnswersReceived) -> None:
         """A node answered announcements."""
+        if event.run not in self._engine.desks:
+            return
         late = self._engine.auction.answered(
             event.run, event.node, event.bus_key, event.items, event.digest, self._engine.now
         )

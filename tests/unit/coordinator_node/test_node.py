@@ -9,12 +9,16 @@ from typing import Any
 
 import pytest
 
+from coordinator_node.archive import Archive
 from coordinator_node.config import ConfigInvalid, load_config
 from coordinator_node.fold import fold
 from coordinator_node.journal_store import read_run
 from mesh.endpoint import CallFailed
+from mesh.errors import StoreUnavailable
+from protocol import subjects
 from protocol.messages import CancelRun, ListNodes, ListRuns, Missing, Ping, ShowRun, SubmitRun
 from protocol.records import Owned, Record
+from tests.support.builders import a_bid, a_result
 from tests.support.swarm_memory import Team
 
 FUNCTIONS = str(Path(__file__).parents[2] / "support" / "agent_functions.py")
@@ -382,6 +386,48 @@ async def test_a_journal_that_loses_writes_and_confirmations_costs_time_and_noth
             written = await records_of(team, run)
             assert fold(written) == team.coordinator.engine.state(run)
             assert sum(record.k == "subtask.accepted" for record in written) == 20
+
+
+async def test_a_journal_that_does_not_answer_at_the_start_is_asked_again(
+    team: Team, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await team.coordinate()
+    role = await team.work("ann", agents=[agent("steps")])
+    gate = tmp_path / "gate"
+    run = await team.submit({"id": "slow", "capability": "test.steps", "params": {"gate": str(gate)}})
+    await team.event("attempt.progress")
+    await team.stop("desk")
+    asked = 0
+    fold_one = Archive._fold
+
+    async def electing(self: Archive, name: str) -> Any:
+        nonlocal asked
+        asked += 1
+        if asked < 3:
+            raise StoreUnavailable("electing a leader")
+        return await fold_one(self, name)
+
+    monkeypatch.setattr(Archive, "_fold", electing)
+    await team.coordinate()
+    team.introduce(role.endpoint, role)
+    gate.touch()
+    assert (await outcome(team, run))["outcome"] == "done"
+    assert asked >= 3
+
+
+async def test_messages_about_runs_that_nobody_knows_leave_no_trace(team: Team) -> None:
+    await team.coordinate()
+    seller = await team.swarm.join("stranger")
+    sent = [team.new_run() for _ in range(20)]
+    for run in sent:
+        await seller.send(subjects.bid(run, seller.me), [a_bid("one", 1)], run=run)
+        await seller.send(subjects.work(run, seller.me), [a_result("one")], run=run)
+    last = team.new_run()
+    await team.work("ann", noop=True)
+    await team.submit(NOOP, run=last)
+    await team.until(lambda: team.coordinator.engine.is_closed(last))
+    assert set(team.coordinator.store._lanes) == {last}
+    assert set(team.coordinator.engine.desks) == {last}
 
 
 async def test_no_new_run_is_taken_when_the_journal_is_almost_full(
