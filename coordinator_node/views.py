@@ -31,7 +31,7 @@ from protocol.records import (
 from .offers import Brief
 from .state import AttemptState, RunState, SubtaskState
 
-__all__ = ["counts", "event_data", "file_view", "run_view", "subtask_view", "summary_view"]
+__all__ = ["counts", "event_data", "file_view", "ref_view", "run_view", "subtask_view", "summary_view"]
 
 Namer = Callable[[str], str]
 """Node id -> what people call the node."""
