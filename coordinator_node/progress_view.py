@@ -121,4 +121,5 @@ class RunProgress:
             foot += f"  ·  {self.retries} tried again"
         if silent > 3:
             foot += f"  ·  nothing heard for {silent:.0f} s"
-        return [*shown, foot + "        Ctrl-C cancels"]
+        ended = self.closed is not None or (total > 0 and self.done == total)
+        return [*shown, foot if ended else foot + "        Ctrl-C cancels"]
