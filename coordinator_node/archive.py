@@ -35,6 +35,8 @@ log = logging.getLogger("zwerm.archive")
 
 _TAUGHT_RUNS: Final = 50
 """So many of the newest runs are folded at the start, for the history; of older ones only the last message is read."""
+_KEPT_SUBTASKS_MAX: Final = 10_000
+"""Subtasks of ended runs in memory, about 9 KiB each."""
 _PLAN_BYTES_MAX: Final = 64 << 20
 _READ_MAX: Final = 128
 
@@ -46,7 +48,8 @@ class Archive:
         self._endpoint = endpoint
         self._engine = engine
         self._kept = kept
-        self._ended: OrderedDict[str, None] = OrderedDict()
+        self._ended: OrderedDict[str, int] = OrderedDict()
+        """Run -> how many subtasks it has."""
         self._read: OrderedDict[str, tuple[RunState, Brief | None]] = OrderedDict()
 
     async def recover(self, store: JournalStore) -> list[RunRecovered]:
@@ -112,12 +115,17 @@ class Archive:
 
     def ended(self, run: str) -> None:
         """A run has ended; it stays in memory for a while."""
-        self._ended[run] = None
+        desk = self._engine.desks.get(run)
+        self._ended[run] = len(desk.state.subtasks) if desk is not None else 0
 
     def overdue(self) -> list[str]:
-        """Ended runs that may leave the memory now."""
-        count = max(0, len(self._ended) - self._kept)
-        return [self._ended.popitem(last=False)[0] for _ in range(count)]
+        """Ended runs that may leave the memory now: too many of them, or too large together (the newest always stays)."""
+        gone: list[str] = []
+        while len(self._ended) > 1 and (
+            len(self._ended) > self._kept or sum(self._ended.values()) > _KEPT_SUBTASKS_MAX
+        ):
+            gone.append(self._ended.popitem(last=False)[0])
+        return gone
 
     # --- questions ---
 
