@@ -30,6 +30,7 @@ from protocol.enrol import (
 )
 from protocol.errors import Rejected, ZwermError
 from protocol.invite import InviteRecord, open_invite_record, sign_invite_record
+from protocol.limits import NAME_CHARS
 from protocol.messages import (
     CreateInvite,
     Leave,
@@ -61,8 +62,13 @@ __all__ = ["EPHEMERAL_S", "EnrollerService"]
 log = logging.getLogger("zwerm.enroller")
 
 EPHEMERAL_S = 86_400
+_LOOK_S = 3600.0
+_TELL_PAUSES_S = (0.5, 2.0, 8.0, 30.0)
+"""Between the tries to hand the bus a new list of those that it must not let in."""
 _BURN_REVOKED = b"revoked"
 _AT_ONCE_MAX = 32
+_WAITING_MAX = 512
+"""Requests that wait for their turn: a class of pupils that joins at once. More than these are dropped and counted."""
 
 
 class EnrollerService:
@@ -80,6 +86,8 @@ class EnrollerService:
         self._ca = home.read("bus-ca.der")
         self._jobs: set[asyncio.Task[None]] = set()
         self._revoking = asyncio.Lock()
+        self._naming = asyncio.Lock()
+        self._at_once = asyncio.Semaphore(_AT_ONCE_MAX)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve enrolment and the service `enroll` until `stop` is set."""
@@ -87,12 +95,22 @@ class EnrollerService:
         await bus.subscribe(subjects.CHARTER, self._on_charter, queue="enroll")
         await bus.subscribe(subjects.enrol_requests(), self._on_request, queue="enroll")
         await self.endpoint.serve("enroll", self._on_call)
-        await self._publish_revocations([])
-        await stop.wait()
-        for job in list(self._jobs):
-            job.cancel()
-        if self._jobs:
-            await asyncio.wait(self._jobs)
+        try:
+            await self._publish_revocations([])
+            while not stop.is_set():
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_LOOK_S):
+                        await stop.wait()
+                        break
+                try:
+                    await self._publish_revocations([])  # a list that nobody repeats grows stale
+                except ZwermError as error:
+                    log.warning("the list of revocations is not fresh yet: %s", error)
+        finally:
+            for job in list(self._jobs):
+                job.cancel()
+            if self._jobs:
+                await asyncio.wait(self._jobs)
 
     # --- joining devices -------------------------------------------------------------------------------------------------------
 
@@ -101,7 +119,7 @@ class EnrollerService:
             await self.endpoint.bus.publish(msg.reply, pack_chain(self.membership.charter_chain))
 
     def _on_request(self, msg: Msg) -> None:
-        if not msg.reply or len(self._jobs) >= _AT_ONCE_MAX:
+        if not msg.reply or len(self._jobs) >= _WAITING_MAX:
             self.counts["E_RATE"] += 1
             return
         self._start(self._admit(msg))
@@ -114,6 +132,8 @@ class EnrollerService:
                 await work
             except ZwermError as error:
                 log.warning("the enroller could not finish something: %s", error)
+            except Exception:
+                log.exception("the enroller failed at something")
 
         job = asyncio.get_running_loop().create_task(contained())
         self._jobs.add(job)
@@ -121,7 +141,8 @@ class EnrollerService:
 
     async def _admit(self, msg: Msg) -> None:
         try:
-            answer = await self.judge(msg.data)
+            async with self._at_once:
+                answer = await self.judge(msg.data)
         except Rejected as error:
             # Not authenticated: an answer would only tell a stranger what we know.
             self.counts[error.code] += 1
@@ -154,11 +175,7 @@ class EnrollerService:
         return build_reply(reply, opened, charter, self._issuer)
 
     async def _decide(self, record: InviteRecord, opened: OpenedRequest, now: float) -> EnrolReply:
-        if now >= record.exp:
-            return self._refuse(
-                "E_INVITE_EXPIRED", "this invite has expired", "Ask for a new one: `zwerm invite`."
-            )
-        slot = await self._burn(record, opened)
+        slot = await self._burn(record, opened, expired=now >= record.exp)
         if isinstance(slot, Refused):
             return slot
         request = opened.request
@@ -166,49 +183,75 @@ class EnrollerService:
             b"swarm-serial\0" + record.id + slot.to_bytes(4, "big") + request.sig_pub
         ).digest()[:8]
         certs = self.endpoint.workspace.certs
-        raw = await certs.get(serial.hex())
-        if raw is None:
-            raw = issue(
-                self.membership.charter,
-                self._issuer,
-                serial=serial,
-                sig=request.sig_pub,
-                box=request.box_pub,
-                bus=request.bus_pub,
-                name=self._free_name(request.name, request.sig_pub),
-                roles=record.roles,
-                now_s=now,
-                ttl_s=EPHEMERAL_S if record.ephemeral else CERTIFICATE_S,
-                capabilities=record.caps,
-                zones=record.zone,
-                clearance=record.clearance,
-                invite=record.id,
-            )
-            if not await certs.create(serial.hex(), raw):
-                raw = await certs.get(serial.hex()) or raw
-        self.membership.store.add(raw)
-        certificate = read_certificate(raw)
+        async with self._naming:  # from choosing a free name until it is taken
+            raw = await certs.get(serial.hex())
+            if raw is None:
+                raw = issue(
+                    self.membership.charter,
+                    self._issuer,
+                    serial=serial,
+                    sig=request.sig_pub,
+                    box=request.box_pub,
+                    bus=request.bus_pub,
+                    name=self._free_name(request.name, request.sig_pub),
+                    roles=record.roles,
+                    now_s=now,
+                    ttl_s=EPHEMERAL_S if record.ephemeral else CERTIFICATE_S,
+                    capabilities=record.caps,
+                    zones=record.zone,
+                    clearance=record.clearance,
+                    invite=record.id,
+                )
+                if not await certs.create(serial.hex(), raw):
+                    raw = await certs.get(serial.hex()) or raw
+            certificate = read_certificate(raw)
+            if now >= certificate.expires:
+                return self._refuse(
+                    "E_CERT_EXPIRED",
+                    "the membership that this invite gave has expired",
+                    "Ask for a new invite.",
+                )
+            if self.membership.store.add(raw).revoked:
+                # Its bus credentials are void; fresh ones would let it in again.
+                return self._refuse(
+                    "E_REVOKED", "the membership that this invite gave was ended", "Ask the swarm's admin."
+                )
         log.info("%s joined as %s by invite %s", certificate.node.hex(), certificate.name, record.id.hex())
         return self._granted(raw, certificate, now)
 
-    async def _burn(self, record: InviteRecord, opened: OpenedRequest) -> int | Refused:
-        """Take one use of the invite for this node, for good; its number, or why there is none."""
+    async def _burn(self, record: InviteRecord, opened: OpenedRequest, *, expired: bool) -> int | Refused:
+        """Take one use of the invite for this node, for good; its number, or why there is none.
+
+        Uses are taken in their order, so the first free one ends the search. A use that this node has taken stays its own when the invite
+        expires: it may ask again for an answer that was lost.
+        """
         burns = self.endpoint.workspace.burns
         fingerprint = hashlib.sha256(opened.request.sig_pub + opened.request.bus_pub).digest()
         holders: list[bytes] = []
         for slot in range(record.max_uses):
             key = f"{record.id.hex()}.{slot}"
             holder = await burns.get(key)
+            if holder is None and expired:
+                break
+            if holder is None and await burns.create(key, fingerprint):
+                return slot
+            holder = holder or await burns.get(key) or b""
             if holder == fingerprint:
                 return slot
-            if holder is not None:
-                holders.append(holder)
-        for slot in range(record.max_uses):
-            if await burns.create(f"{record.id.hex()}.{slot}", fingerprint):
-                return slot
+            holders.append(holder)
         if _BURN_REVOKED in holders:
             return self._refuse(
                 "E_INVITE_REVOKED", "this invite was withdrawn", "Ask for a new one: `zwerm invite`."
+            )
+        if expired:
+            return self._refuse(
+                "E_INVITE_EXPIRED", "this invite has expired", "Ask for a new one: `zwerm invite`."
+            )
+        if record.max_uses > 1:
+            return self._refuse(
+                "E_INVITE_USED",
+                f"all {record.max_uses} uses of this invite are taken",
+                "Ask for a new invite.",
             )
         self.counts["alarm"] += 1
         log.warning(
@@ -255,14 +298,17 @@ class EnrollerService:
         }
         name, number = wanted, 2
         while name in taken:
-            name, number = f"{wanted}-{number}", number + 1
+            name, number = f"{wanted[: NAME_CHARS - 5]}-{number}", number + 1
         return name
 
     # --- members ---------------------------------------------------------------------------------------------------------------
 
     async def _on_call(self, received: Received) -> Reply:
-        [item] = received.items
-        match item:
+        if len(received.items) != 1:
+            raise CallFailed(
+                "E_SCHEMA", "one request at a time, please", "Send each in a message of its own."
+            )
+        match item := received.items[0]:
             case Ping():
                 return Reply(ok=True, data={"now": self.endpoint.clock.now()})
             case CreateInvite():
@@ -366,7 +412,7 @@ class EnrollerService:
         matches = [
             member
             for member in self.membership.store.directory
-            if member.name == item.node or member.node_id.hex().startswith(item.node)
+            if not member.revoked and (member.name == item.node or member.node_id.hex().startswith(item.node))
         ]
         if len(matches) != 1:
             raise CallFailed(
@@ -452,7 +498,19 @@ class EnrollerService:
             await self.endpoint.bus.flush(2)
 
     async def _tell_servers(self) -> None:
-        """Hand the account's new token to the bus, which then cuts the member off."""
+        """Hand the account's new token to the bus, which then cuts the member off; tried again for a while, since a restart of the bus reads it too."""
+        for pause in (*_TELL_PAUSES_S, None):
+            try:
+                await self._update_account()
+            except MeshError as error:
+                log.warning("the bus has not taken the revocation: %s", error)
+                if pause is None:
+                    raise
+                await asyncio.sleep(pause)
+            else:
+                return
+
+    async def _update_account(self) -> None:
         from .bus_nats import NatsBus
         from .tls_pin import ca_context
 

@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -22,6 +23,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from .errors import DiskFull, MeshError
 
 __all__ = ["Home", "HomeBusy", "HomeDamaged", "NodeFile", "NotInSwarm", "locate_home", "private_write"]
+
+
+_LOCK_TRIES, _LOCK_PAUSE_S = 10, 0.01
 
 
 class NotInSwarm(MeshError):
@@ -178,7 +182,8 @@ class Home:
         found: list[str] = []
         if not self.path.exists():
             return found
-        for path in [self.path, *sorted(self.path.glob("keys/*")), *sorted(self.path.glob("admin/*"))]:
+        secret = ("keys/*", "admin/*", "tokens/*", "nats/*.key")
+        for path in [self.path, *(path for pattern in secret for path in sorted(self.path.glob(pattern)))]:
             status = path.lstat()
             if stat.S_ISLNK(status.st_mode):
                 found.append(f"{path} is a link")
@@ -193,7 +198,7 @@ class Home:
         """Make a home all at once: yields a scratch home beside it, which becomes this one when the block ends well, and nothing else.
 
         Raises:
-            HomeBusy: there is a swarm here already.
+            HomeBusy: there is a swarm here already, or another process is making one here.
             DiskFull: no space (nothing is left behind).
         """
         if self.exists:
@@ -201,29 +206,53 @@ class Home:
                 f"this device is in a swarm already ({self.path})",
                 hint="`zwerm status` shows it; `zwerm leave` takes the device out; --home DIR makes a second membership.",
             )
-        scratch = self.path.with_name(f".{self.path.name}.new-{os.getpid()}")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            scratch.mkdir(mode=0o700)
-            yield Home(scratch)
-            if self.path.exists():
-                for leftover in scratch.iterdir():
-                    leftover.replace(self.path / leftover.name)
-                self.path.chmod(0o700)
-                scratch.rmdir()
-            else:
-                scratch.replace(self.path)
+            with self._scratch() as scratch:
+                yield Home(scratch)
+                if self.path.exists():
+                    for leftover in sorted(scratch.iterdir(), key=lambda path: path.name == "node.json"):
+                        leftover.replace(
+                            self.path / leftover.name
+                        )  # node.json last: it says that all is there
+                    self.path.chmod(0o700)
+                    scratch.rmdir()
+                else:
+                    scratch.replace(self.path)
         except OSError as error:
-            shutil.rmtree(scratch, ignore_errors=True)
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise DiskFull(f"no space left in {self.path.parent}; nothing was left behind") from None
             raise HomeDamaged(
                 f"cannot write {self.path}: {error.strerror}",
                 hint="Choose another directory with --home DIR or ZWERM_HOME.",
             ) from None
-        except BaseException:
-            shutil.rmtree(scratch, ignore_errors=True)
-            raise
+
+    @contextlib.contextmanager
+    def _scratch(self) -> Iterator[Path]:
+        """An empty folder beside the home, ours alone while the block runs: what a killed process left in it is removed first."""
+        scratch = self.path.with_name(f".{self.path.name}.new")
+        scratch.mkdir(mode=0o700, exist_ok=True)
+        descriptor = os.open(scratch, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                ours = os.path.samestat(os.fstat(descriptor), scratch.lstat()) and not self.exists
+            except OSError:
+                ours = False
+            if not ours:
+                raise HomeBusy(
+                    f"another zwerm is setting up {self.path} at this moment",
+                    hint="Let it finish; `zwerm status` shows the result.",
+                )
+            try:
+                for leftover in scratch.iterdir():
+                    shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+                yield scratch
+            except BaseException:
+                shutil.rmtree(scratch, ignore_errors=True)
+                raise
+        finally:
+            os.close(descriptor)
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
@@ -235,9 +264,15 @@ class Home:
         path = self.file("daemon.lock")
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
+            for tries_left in reversed(range(_LOCK_TRIES)):
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except OSError:
+                    # Somebody who only looks (`daemon_pid`) holds it for a moment, too.
+                    if tries_left:
+                        time.sleep(_LOCK_PAUSE_S)
+            else:
                 raise HomeBusy(
                     f"zwerm is running on {self.path} already (process {self.daemon_pid() or '?'})",
                     hint="`zwerm status` shows it; `zwerm down` stops it.",

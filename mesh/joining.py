@@ -7,6 +7,7 @@ connection is safe: while the home is being built its keys are kept beside it, a
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 from collections.abc import Callable
@@ -22,9 +23,10 @@ from protocol.invite import Invite, decode_invite
 from protocol.objects import FRAME_BYTES, read_head
 from protocol.signing import SigningKey
 
+from .bus import Bus
 from .clock import Clock, SystemClock
 from .discovery import Endpoint, choose, parse_endpoint, swarm_tag
-from .errors import BusUnreachable, MeshError
+from .errors import BadSettings, BusTimeout, BusUnreachable, MeshError, NoResponders
 from .founding import clean_name
 from .home import Home, NodeFile
 from .identity import Identity
@@ -34,7 +36,8 @@ from .pki import spki_sha256
 __all__ = ["InviteExpired", "InviteProblem", "JoinRefused", "join_swarm"]
 
 _EXPIRY_GRACE_S = 300
-_ASK_S = 10.0
+_ASK_S = (2.0, 3.0, 5.0)
+"""How long each try waits: the bus may lose a request at the moment in which it takes in a revocation; a repeat is harmless."""
 _MDNS_S = 4.0
 _APPROVAL_POLL_S = 2.0
 
@@ -71,7 +74,11 @@ class InviteExpired(MeshError):
 
 
 class JoinRefused(MeshError):
-    """The swarm said no; code, message and hint are its own."""
+    """The swarm said no (`final`; code, message and hint are its own), or what came as its answer cannot be one."""
+
+    def __init__(self, code: str, message: str, hint: str = "", *, final: bool = False) -> None:
+        super().__init__(code, message, hint)
+        self.final = final
 
 
 def _ago(seconds: float) -> str:
@@ -100,7 +107,8 @@ async def join_swarm(
 
     Raises:
         InviteProblem: the text is no invite. InviteExpired: it is too old.
-        HomeBusy: this device is in a swarm already.
+        BadSettings: the device cannot have that name.
+        HomeBusy: this device is in a swarm already, or is joining one at this moment.
         BusUnreachable: no server at any address. PinMismatch: a server answered that is not this swarm's.
         JoinRefused: the swarm said no (used, revoked, expired, ...).
     """
@@ -112,6 +120,11 @@ async def join_swarm(
     late = clock.now() - invite.expiry
     if late > _EXPIRY_GRACE_S:
         raise InviteExpired(late)
+    if node_name is not None and clean_name(node_name) != node_name:
+        raise BadSettings(
+            f"{node_name!r} cannot be a device's name",
+            "Names have letters, digits, `-` and `_`, at most 48 of them.",
+        )
     with home.build() as scratch:
         identity = _kept_identity(home, scratch, invite)
         name = node_name or clean_name(socket.gethostname())
@@ -119,11 +132,12 @@ async def join_swarm(
         try:
             joined = await _enrol(invite, identity, endpoints, name, say, clock)
         except JoinRefused as error:
-            if error.code != "E_NO_ANSWER":  # a no is final: these keys are of no use to this invite
+            if error.final:  # these keys are of no use to this invite
                 _kept_place(home, invite).unlink(missing_ok=True)
             raise
         node = _write(scratch, invite, identity, joined)
-        _kept_place(home, invite).unlink(missing_ok=True)
+    # Only now is the home in its place: a device that dies a moment earlier still finds its keys when it tries again.
+    _kept_place(home, invite).unlink(missing_ok=True)
     return node
 
 
@@ -183,7 +197,7 @@ async def _enrol(
         urls, pinned_context(invite.bus_pin, clock), name="joining", clock=clock, timeout_s=20.0
     )
     try:
-        chain = unpack(await bus.request(subjects.CHARTER, b"", timeout_s=_ASK_S))
+        chain = unpack(await _request(bus, subjects.CHARTER, b""))
         if not isinstance(chain, list) or not chain or not all(isinstance(part, bytes) for part in chain):
             raise Rejected("E_BODY", "the swarm's charter is not readable")
         parts = [part for part in chain if isinstance(part, bytes)]
@@ -220,7 +234,7 @@ async def _enrol(
         raise JoinRefused(
             error.code,
             f"the swarm's answer does not hold: {error.message}",
-            "Nothing was given away. Ask for a new invite.",
+            "Nothing was given away. Try again; if it lasts, ask for a new invite.",
         ) from None
     except MeshError as error:
         if error.code in ("E_TIMEOUT", "E_NO_RESPONDERS"):
@@ -234,8 +248,25 @@ async def _enrol(
         await bus.close()
 
 
+async def _request(bus: Bus, subject: str, data: bytes) -> bytes:
+    """Ask, a few times if need be.
+
+    Raises:
+        BusTimeout, NoResponders: nobody has answered any of them.
+    """
+    *waits, last = _ASK_S
+    for wait_s in waits:
+        try:
+            return await bus.request(subject, data, timeout_s=wait_s)
+        except BusTimeout:
+            continue
+        except NoResponders:
+            await asyncio.sleep(wait_s / 2)
+    return await bus.request(subject, data, timeout_s=last)
+
+
 async def _ask(
-    bus: object,
+    bus: Bus,
     invite: Invite,
     identity: Identity,
     charter: Charter,
@@ -245,20 +276,15 @@ async def _ask(
     say: Callable[[str], None],
     clock: Clock,
 ) -> _Joined:
-    import asyncio
-
-    from .bus_nats import NatsBus
-
-    assert isinstance(bus, NatsBus)
     shown = False
     while True:
-        raw = await bus.request(subjects.enrol_request(invite.invite_id.hex()), sent.raw, timeout_s=_ASK_S)
+        raw = await _request(bus, subjects.enrol_request(invite.invite_id.hex()), sent.raw)
         opened = open_reply(
             raw, sent, charter, sig=identity.sign.public, box=identity.box, bus=bus_public, now_s=clock.now()
         )
         reply = opened.reply
         if isinstance(reply, Refused):
-            raise JoinRefused(reply.code, reply.message, reply.hint)
+            raise JoinRefused(reply.code, reply.message, reply.hint, final=True)
         if isinstance(reply, Pending):
             if not shown:
                 say(
