@@ -17,6 +17,7 @@ from .home import Home
 __all__ = ["DaemonFailed", "start_in_background", "stop_daemon"]
 
 _POLL_S = 0.05
+_END_S = 15.0
 
 
 class DaemonFailed(MeshError):
@@ -63,6 +64,11 @@ def start_in_background(home: Home, *, timeout_s: float = 30.0) -> int:
                 return process.pid
         time.sleep(_POLL_S)
     process.terminate()
+    try:
+        process.wait(_END_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
     raise DaemonFailed(
         f"the daemon did not serve within {timeout_s:.0f} s: {_tail(log.read_text(errors='replace'))}",
         f"All of it: {log}",

@@ -12,10 +12,12 @@ import json
 import logging
 import os
 import signal
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import entry_points
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+from protocol.errors import ZwermError
 
 from .clock import Clock, SystemClock
 from .config import Config, load_config
@@ -28,12 +30,18 @@ from .presence import Facts, announce_presence, watch_presence
 from .tasks import background
 from .version import VERSION
 
-__all__ = ["DRAIN_S", "Daemon", "Role", "RoleMissing", "load_role"]
+if TYPE_CHECKING:
+    from .enroller import EnrollerService
+
+__all__ = ["DRAIN_S", "Daemon", "PartFailed", "Role", "RoleMissing", "load_role"]
 
 log = logging.getLogger("zwerm.daemon")
 
 DRAIN_S = 10.0
 """How long a role may take to finish what it is saying when the daemon stops."""
+
+_CANCEL_S = 5.0
+"""And how long after that to let go of what it holds."""
 
 _SESSION_ROLES = ("agent", "coordinator")
 
@@ -46,6 +54,18 @@ class RoleMissing(MeshError):
             "E_ROLE_MISSING",
             f"no installed package runs the role {role!r}",
             "Install zwerm again: `pip install zwerm`.",
+        )
+
+
+class PartFailed(MeshError):
+    """A part of the daemon ended although nobody had told it to."""
+
+    def __init__(self, part: str, error: BaseException | None) -> None:
+        why = "it ended by itself" if error is None else f"{type(error).__name__}: {error}"
+        super().__init__(
+            "E_INTERNAL",
+            f"zwerm stops, since its part {part!r} failed: {why}",
+            "The log has the details: logs/daemon.log in the state directory. `zwerm up` starts it again.",
         )
 
 
@@ -88,6 +108,7 @@ class Daemon:
         self.roles: dict[str, Role] = {}
         self.endpoints: dict[str, Endpoint] = {}
         self.failure: BaseException | None = None
+        self.enroller: EnrollerService | None = None
         self._make_role = make_role
 
     async def run(
@@ -102,17 +123,19 @@ class Daemon:
             config = load_config(self.home)
             membership = Membership.load(self.home, self.clock)
             async with AsyncExitStack() as stack:
-                if "bus" in membership.node.roles:
-                    await self._start_bus(stack, membership, config, stop)
-                await self._connect_all(stack, membership)
-                await self._run_roles(stack, membership, config, stop)
-                self._write_status(membership)
-                stack.callback(self._remove_status)
-                if ready is not None:
-                    outcome = ready()
-                    if outcome is not None:
-                        await outcome
-                await stop.wait()
+                async with _until(stop):  # a bus that is waited for must not keep the daemon from stopping
+                    if "bus" in membership.node.roles:
+                        await self._start_bus(stack, membership, config, stop)
+                    await self._connect_all(stack, membership)
+                if not stop.is_set():
+                    await self._run_roles(stack, membership, config, stop)
+                    self._write_status(membership)
+                    stack.callback(self._remove_status)
+                    if ready is not None:
+                        outcome = ready()
+                        if outcome is not None:
+                            await outcome
+                    await stop.wait()
                 self.say("Stopping …")
         if self.failure is not None:
             raise self.failure
@@ -132,7 +155,12 @@ class Daemon:
         await server.start()
         stack.push_async_callback(server.stop)
         await stack.enter_async_context(
-            background(server.run(), on_failure=lambda error: self._fail(error, stop))
+            background(
+                server.run(),
+                on_failure=lambda error: self._fail(
+                    error if isinstance(error, ZwermError) else PartFailed("bus", error), stop
+                ),
+            )
         )
         self.say(f"Bus       {server.url}  (nats-server, process {server.pid})")
         if "enroller" in membership.node.roles:
@@ -169,7 +197,7 @@ class Daemon:
             except MeshError as error:
                 if not error.retryable:
                     raise
-                self.say(f"Waiting   {error.message}; trying again in {pause:.0f} s")
+                self.say(f"Waiting   {error.message}; trying again in {pause:g} s")
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 15.0)
 
@@ -183,57 +211,72 @@ class Daemon:
             certificate=lambda: membership.certificate_raw,
             started_ms=int(self.clock.now() * 1000),
         )
-        facts.refused = lambda: sum(endpoint.refused() for endpoint in self.endpoints.values())
+        facts.refused = self._refused
         role_stop = asyncio.Event()
         presence_stop = asyncio.Event()
-        jobs: list[Awaitable[None]] = []
+        jobs: dict[str, Awaitable[None]] = {}
 
         if "enroller" in self.endpoints:
             from .enroller import EnrollerService
 
-            service = EnrollerService(self.home, membership, self.endpoints["enroller"])
+            service = self.enroller = EnrollerService(self.home, membership, self.endpoints["enroller"])
             await membership.store.load_all(self.endpoints["enroller"].workspace.certs)
-            jobs.append(service.run(role_stop))
+            jobs["enroller"] = service.run(role_stop)
         for name in _SESSION_ROLES:
             if name not in self.endpoints:
                 continue
             endpoint = self.endpoints[name]
             if name == "coordinator":
                 await membership.store.load_all(endpoint.workspace.certs)
-                jobs.append(watch_presence(endpoint, lambda: _agents(membership), presence_stop))
+                jobs["watch"] = watch_presence(endpoint, lambda: _agents(membership), presence_stop)
             role = self.roles[name] = self._make_role(name, endpoint, config.section(name))
-            jobs.append(role.run(role_stop))
+            jobs[name] = role.run(role_stop)
         from .upkeep import Upkeep
 
         upkeep = Upkeep(membership, list(self.endpoints.values()), lambda error: self._fail(error, stop))
-        jobs.append(upkeep.run(presence_stop))
+        jobs["upkeep"] = upkeep.run(presence_stop)
         agent = self.roles.get("agent")
         if agent is not None:
             _describe(facts, agent)
         main = self.endpoints.get("agent") or next(iter(self.endpoints.values()))
-        jobs.append(announce_presence(main, facts, presence_stop, on_demand="agent" in self.endpoints))
+        jobs["presence"] = announce_presence(main, facts, presence_stop, on_demand="agent" in self.endpoints)
 
-        tasks = [asyncio.ensure_future(self._watched(job, stop)) for job in jobs]  # noqa: TID251 - owned by `shut`, below
+        tasks = [
+            asyncio.ensure_future(self._watched(part, job, stop))  # noqa: TID251 - owned by `shut`, below
+            for part, job in jobs.items()
+        ]
 
         async def shut() -> None:
             role_stop.set()
             presence_stop.set()
-            _, late = await asyncio.wait(tasks, timeout=DRAIN_S)
-            for task in late:
-                log.warning("%s did not stop within %.0f s", task, DRAIN_S)
-                task.cancel()
-            await asyncio.wait(tasks)
+            try:
+                _, late = await asyncio.wait(tasks, timeout=DRAIN_S)
+                for task in late:
+                    log.warning("%s did not stop within %.0f s", task, DRAIN_S)
+            finally:  # also when a second signal cuts the waiting short
+                for task in tasks:
+                    task.cancel()
+                await asyncio.wait(tasks, timeout=_CANCEL_S)
 
         stack.push_async_callback(shut)
 
-    async def _watched(self, job: Awaitable[None], stop: asyncio.Event) -> None:
+    async def _watched(self, part: str, job: Awaitable[None], stop: asyncio.Event) -> None:
         try:
             await job
+            if not stop.is_set():
+                self._fail(PartFailed(part, None), stop)
         except asyncio.CancelledError:
             raise
-        except Exception as error:
-            log.exception("a part of the daemon failed")
+        except ZwermError as error:
+            log.error("the part %s failed: %s", part, error)  # noqa: TRY400 - named: its words say it all
             self._fail(error, stop)
+        except Exception as error:
+            log.exception("the part %s failed", part)
+            self._fail(PartFailed(part, error), stop)
+
+    def _refused(self) -> int:
+        refused = sum(endpoint.refused() for endpoint in self.endpoints.values())
+        return refused + (sum(self.enroller.counts.values()) if self.enroller is not None else 0)
 
     def _fail(self, error: BaseException, stop: asyncio.Event) -> None:
         self.failure = self.failure or error
@@ -254,6 +297,23 @@ class Daemon:
     def _remove_status(self) -> None:
         with contextlib.suppress(FileNotFoundError):
             self.home.file("daemon.json").unlink()
+
+
+@asynccontextmanager
+async def _until(stop: asyncio.Event) -> AsyncIterator[None]:
+    """Run the block, but leave it as soon as `stop` is set."""
+    scope = asyncio.timeout(None)
+
+    async def watch() -> None:
+        await stop.wait()
+        scope.reschedule(asyncio.get_running_loop().time())
+
+    try:
+        async with scope, background(watch()):
+            yield
+    except TimeoutError:
+        if not scope.expired():
+            raise
 
 
 def _describe(facts: Facts, agent: Any) -> None:

@@ -14,6 +14,9 @@ def main() -> int:
     if sys.argv[1:] == ["--version"]:
         sys.stdout.write(f"zwerm {VERSION}\n")
         return 0
-    from .cli import main as run
+    try:
+        from .cli import main as run
 
-    return run()
+        return run()
+    except KeyboardInterrupt:  # before the command itself could take it
+        return 130
