@@ -88,6 +88,7 @@ async def announce_presence(
     beats = 0
     introduce = True
     while not stop.is_set():
+        wake.clear()  # before anything is sent: who asks meanwhile is answered next
         try:
             if introduce or beats % HELLO_EVERY == 0:
                 await endpoint.send(subject, [facts.hello()])
@@ -95,7 +96,6 @@ async def announce_presence(
         except MeshError as error:
             log.warning("not heard: %s", error.message)
         beats += 1
-        wake.clear()
         introduce = await _either(stop, wake, HEARTBEAT_S)
     with contextlib.suppress(MeshError, TimeoutError):
         async with asyncio.timeout(2):
@@ -138,11 +138,12 @@ async def watch_presence(endpoint: Endpoint, members: Callable[[], list[str]], s
     await endpoint.listen(subjects.heartbeats(), on_presence)
     while not stop.is_set():
         now = endpoint.clock.monotonic()
-        for bus_key in sorted(key for key in unknown if now - asked.get(key, -60.0) > HEARTBEAT_S - 1):
+        wake.clear()
+        due = sorted(key for key in unknown if now - asked.get(key, -60.0) > HEARTBEAT_S - 1)
+        unknown.clear()  # those heard while the question is sent are asked next
+        for bus_key in due:
             asked[bus_key] = now
             with contextlib.suppress(MeshError):
                 await endpoint.send(subjects.to_node(bus_key), [Who()], ttl_s=10)
-        unknown.clear()
-        wake.clear()
         await _either(stop, wake, 1.0)
         roster.tick(endpoint.clock.now())

@@ -17,7 +17,7 @@ from protocol import subjects
 from protocol.certificate import verify_certificate
 from protocol.charter import verify_chain
 from protocol.codec import unpack
-from protocol.errors import Rejected
+from protocol.errors import Rejected, ZwermError
 from protocol.messages import Renew, Reply, Revocation
 from protocol.revocations import Revocations, open_revocations
 
@@ -25,13 +25,15 @@ from .endpoint import Endpoint, Received
 from .errors import MeshError
 from .membership import Membership
 
-__all__ = ["RETRY_S", "REVOCATIONS_KEY", "MembershipEnded", "Upkeep", "renewal_time"]
+__all__ = ["RETRY_S", "REVOCATIONS_KEY", "MembershipEnded", "MembershipExpired", "Upkeep", "renewal_time"]
 
 log = logging.getLogger("zwerm.upkeep")
 
 RETRY_S = 600.0
 REVOCATIONS_KEY = "revocations"
 _ASK_S = 10.0
+_LOOK_S = 600.0
+"""How often the date is looked at: a laptop's timers stand still while it sleeps, its calendar does not."""
 
 
 class MembershipEnded(MeshError):
@@ -45,6 +47,17 @@ class MembershipEnded(MeshError):
         )
 
 
+class MembershipExpired(MeshError):
+    """This device could not renew its membership in time."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "E_CERT_EXPIRED",
+            "this device's membership has expired: it was off, or met no enroller, for too long",
+            "Leave with `zwerm leave --wipe`, ask for a new invite and join again.",
+        )
+
+
 def renewal_time(not_before: float, expires: float, jitter: float) -> float:
     """When to renew, in Unix seconds: half-way, later by up to a tenth of the life (`jitter` 0 to 1)."""
     life = expires - not_before
@@ -55,7 +68,10 @@ class Upkeep:
     """One device's upkeep. `endpoints` are all of its connections; the first is used to ask."""
 
     def __init__(
-        self, membership: Membership, endpoints: list[Endpoint], on_end: Callable[[MembershipEnded], None]
+        self,
+        membership: Membership,
+        endpoints: list[Endpoint],
+        on_end: Callable[[MembershipEnded | MembershipExpired], None],
     ) -> None:
         self.membership = membership
         self.endpoints = endpoints
@@ -66,18 +82,28 @@ class Upkeep:
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop` is set."""
         await self.endpoints[0].listen(subjects.control(), self._on_control)
-        with contextlib.suppress(MeshError):
+        try:
             entry = await self.endpoints[0].workspace.swarm.get(REVOCATIONS_KEY)
             if entry is not None:
                 self._take(entry.value)
+        except ZwermError as error:
+            log.warning("the list of revocations could not be taken in: %s", error)
         while not stop.is_set():
             certificate = self.membership.certificate
             due = renewal_time(certificate.not_before, certificate.expires, self._jitter)
-            wait = due - self.membership.clock.now()
+            now = self.membership.clock.now()
+            if now >= certificate.expires:
+                # Nobody accepts what this device signs any more, a request for renewal least of all.
+                self._on_end(MembershipExpired())
+                await stop.wait()
+                return
+            wait = due - now
             if wait <= 0:
-                wait = RETRY_S if not await self._renew() else 0.0
+                if await self._renew():
+                    continue
+                wait = min(RETRY_S, max(1.0, certificate.expires - now))
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(min(max(wait, 0.0), 86_400.0)):
+                async with asyncio.timeout(min(wait, _LOOK_S)):
                     await stop.wait()
 
     async def _renew(self) -> bool:
@@ -96,10 +122,16 @@ class Upkeep:
     def _adopt(self, reply: Reply) -> None:
         """Verify everything that came, then write it all, then use it."""
         member = self.membership
+        if "charter" not in reply.blobs or "certificate" not in reply.blobs:
+            raise Rejected("E_SCHEMA", "the answer carries no charter, or no certificate")
         chain = unpack(reply.blobs["charter"])
         if not isinstance(chain, list) or not all(isinstance(part, bytes) for part in chain):
             raise Rejected("E_BODY", "not a list of charters")
         parts = [part for part in chain if isinstance(part, bytes)]
+        if parts[: len(member.charter_chain)] != member.charter_chain:
+            raise Rejected(
+                "E_CHAIN", "the charter is older than, or does not follow from, the one known here"
+            )
         charter = verify_chain(parts, member.charter.swarm_id)
         certificate = verify_certificate(reply.blobs["certificate"], charter, member.clock.now())
         if (certificate.sig, certificate.bus) != (member.certificate.sig, member.certificate.bus):
