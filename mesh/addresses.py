@@ -67,7 +67,10 @@ def choose_port(host: str, wanted: int | None) -> tuple[int, bool]:
             if _free(host, port):
                 return port, port != DEFAULT_PORT
     with socket.socket(_family(host)) as probe:
-        probe.bind((host, 0))
+        try:
+            probe.bind((host, 0))
+        except OSError as error:
+            raise _cannot_listen(host, 0, error) from None
         return int(probe.getsockname()[1]), wanted is None
 
 
@@ -81,10 +84,14 @@ def _free(host: str, port: int) -> bool:
         try:
             probe.bind((host, port))
         except OSError as error:
-            if error.errno in (errno.EADDRINUSE, errno.EACCES):
+            if error.errno == errno.EADDRINUSE:
                 return False
-            raise BadSettings(
-                f"cannot listen on {host}:{port}: {error.strerror}",
-                "Give an address of this device with --bind.",
-            ) from None
+            raise _cannot_listen(host, port, error) from None
     return True
+
+
+def _cannot_listen(host: str, port: int, error: OSError) -> BadSettings:
+    hint = "Give an address of this device with --bind."
+    if error.errno == errno.EACCES:
+        hint = "Ports below 1024 need more rights: choose another with --port."
+    return BadSettings(f"cannot listen on {host}:{port}: {error.strerror}", hint)

@@ -20,7 +20,7 @@ __all__ = ["Config", "load_config"]
 class Config(BaseModel):
     """The settings of the daemon itself."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
 
     mdns: bool = True
     """Announce the bus on the local network. Off: devices need the address from their invite."""
@@ -58,6 +58,11 @@ def load_config(home: Home) -> Config:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return Config()
+    except OSError as error:
+        raise BadSettings(
+            f"{path} cannot be read: {error.strerror}",
+            "Make it a file that this user can read, or remove it.",
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BadSettings(
             f"{path}: {error}", "Correct the file; its keys are listed in the documentation."
@@ -68,6 +73,13 @@ def load_config(home: Home) -> Config:
             f"{path}: {', '.join(sorted(unknown))} is no setting",
             f"Known: {', '.join(sorted(set(Config.model_fields) | _SECTIONS))}.",
         )
+    for name, form, written in (
+        ("agent", dict, "[agent]"),
+        ("coordinator", dict, "[coordinator]"),
+        ("agents", list, "[[agents]]"),
+    ):
+        if name in data and not isinstance(data[name], form):
+            raise BadSettings(f"{path}: {name} is no section", f"Write it as {written}.")
     try:
         return Config.model_validate(data)
     except ValidationError as error:

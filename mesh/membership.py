@@ -21,15 +21,23 @@ from protocol.verify import Directory, Member, Verifier
 
 from .clock import Clock, SystemClock
 from .endpoint import Endpoint
+from .errors import MeshError
 from .home import Home, HomeDamaged, NodeFile
 from .identity import Identity
 from .nkeys import public_text
 from .tasks import background
 from .workspace import WriteOnce
 
-__all__ = ["MemberStore", "Membership", "pack_chain"]
+__all__ = ["MemberStore", "Membership", "NoSuchRole", "pack_chain"]
 
 log = logging.getLogger("zwerm.membership")
+
+
+class NoSuchRole(MeshError):
+    """This device's membership does not include a role."""
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__("E_ROLE", message, hint)
 
 
 class MemberStore:
@@ -161,11 +169,11 @@ class Membership:
         """The bus credential for one role.
 
         Raises:
-            HomeDamaged: this device does not have that role.
+            NoSuchRole: this device does not have that role.
         """
         path = f"tokens/{role}.jwt"
         if not self.home.file(path).exists():
-            raise HomeDamaged(
+            raise NoSuchRole(
                 f"this device has no role {role!r} in the swarm (it has: {', '.join(self.node.roles)})",
                 f"Ask an admin for `zwerm invite --role {role}`, or run the command on a device that has it.",
             )
