@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import functools
 import re
 from typing import Annotated
 
@@ -60,11 +61,13 @@ def new_run_id(now: float, entropy: bytes) -> str:
     return run_text(bytes(raw))
 
 
+@functools.lru_cache(maxsize=1024)
 def run_text(raw: bytes) -> str:
     """The 26-character text of a 16-byte run id."""
     return base64.b32encode(raw).decode("ascii").rstrip("=").lower()
 
 
+@functools.lru_cache(maxsize=1024)
 def run_bytes(run: str) -> bytes:
     """The 16 bytes of a run id.
 
