@@ -2,7 +2,7 @@
 
 Rules. A planner is deterministic: the same request makes the same plan, subtask ids included, so that names of results do not depend on who made them. It
 either returns a checked plan or raises an error that says what it does understand. Other packages add planners by the entry point group
-`zwerm.planners` (a class without arguments). Counterparts: `planner_rules` and `planner_file` are built in.
+`zwerm.planners` (a class without arguments), as the two built-in ones are: `rule` (`planner_rules`) and `file` (`planner_file`).
 """
 
 from __future__ import annotations
@@ -51,21 +51,11 @@ def find_planner(name: str) -> Planner:
     Raises:
         PlanInvalid: there is none.
     """
-    planner: Planner
-    if name == "rule":
-        from .planner_rules import RulePlanner
-
-        planner = RulePlanner()
-        return planner
-    if name == "file":
-        from .planner_file import FilePlanner
-
-        return FilePlanner()
     found = entry_points(group="zwerm.planners")
     for point in found.select(name=name):
-        planner = point.load()()
+        planner: Planner = point.load()()
         return planner
-    known = ", ".join(sorted({"rule", "file", *(point.name for point in found)}))
+    known = ", ".join(sorted({point.name for point in found}))
     raise PlanInvalid(f"there is no planner called {name!r}", f"Choose one of: {known}.")
 
 
