@@ -256,10 +256,11 @@ def nodes(session: Session, action: str | None, which: str | None) -> int:
         async with connect_home(session.home, role="admin", timeout_s=5.0) as swarm:
             await swarm.endpoint.call("enroll", RevokeNode(node=node), timeout_s=10.0)
 
+    if action in ("show", "rm") and which is None:
+        raise click.UsageError("Which device? `zwerm nodes` lists them.")
     found = run_async(listed(), timeout_s=session.timeout_s)
     if action in ("show", "rm"):
-        if which is None:
-            raise click.UsageError("Which device? `zwerm nodes` lists them.")
+        assert which is not None
         matches = [node for node in found if node["name"] == which or node["node"].startswith(which)]
         if len(matches) != 1:
             raise ZwermError(
@@ -311,10 +312,16 @@ def leave(session: Session, wipe: bool) -> int:
     Stops the daemon and ends the membership. With --wipe the state directory is deleted too; on the device that holds the bus and the
     keys that ends the swarm.
     """
+    from .home import HomeDamaged
     from .leaving import leave_swarm
 
     home = session.home
-    node = home.load()
+    try:
+        node = home.load()
+    except HomeDamaged:
+        if not wipe:
+            raise
+        return _wipe_damaged(session, home)
     owner = "enroller" in node.roles
     question = (
         f"Leave {node.swarm!r}? This device holds the swarm's bus and keys: without it the swarm ends."
@@ -323,16 +330,28 @@ def leave(session: Session, wipe: bool) -> int:
     )
     if not session.confirm(question + (f" Everything in {home.path} will be deleted." if wipe else "")):
         return Exit.REFUSED
-    told = leave_swarm(home, wipe=wipe, timeout_s=session.timeout_s or 20.0)
+    told, aside = leave_swarm(home, wipe=wipe, timeout_s=session.timeout_s or 20.0)
     if not told and not owner:
         session.out.warn(
             "The swarm could not be told; its admin should run `zwerm nodes rm " + node.name + "`."
         )
     session.out.done(
         f"{node.name} has left {node.swarm!r}"
-        + (f"; {home.path} is gone" if wipe else f"; its state is still in {home.path}.left")
+        + (f"; {home.path} is gone" if aside is None else f"; its state is still in {aside}")
     )
     session.out.document("leave", {"swarm": node.swarm, "node": node.name, "wiped": wipe, "told": told})
+    return Exit.OK
+
+
+def _wipe_damaged(session: Session, home: Any) -> int:
+    """The way out when the state directory cannot even be read."""
+    from .leaving import leave_swarm
+
+    if not session.confirm(f"The state in {home.path} is damaged. Delete all of it?"):
+        return Exit.REFUSED
+    leave_swarm(home, wipe=True, timeout_s=session.timeout_s or 20.0)
+    session.out.done(f"{home.path} is gone; the swarm's admin should run `zwerm nodes rm` for this device")
+    session.out.document("leave", {"swarm": "", "node": "", "wiped": True, "told": False})
     return Exit.OK
 
 

@@ -282,6 +282,7 @@ class Endpoint:
             header = parse_header(data) if error.code in ("E_SENDER", "E_REVOKED") else None
             if header is None or await self._certificates.fetch(header.serial) is None:
                 raise
+            self.verifier.counts[error.code] -= 1  # not refused yet
             return self.verifier.verify(data, audience=audience, types=types, now_ms=now_ms)
 
     # --- in --------------------------------------------------------------------------------------------------------------------

@@ -270,8 +270,8 @@ class EnrollerService:
         self.counts[code] += 1
         return Refused(code=code, message=message, hint=hint)
 
-    def _granted(self, raw: bytes, certificate: Certificate, now: float) -> Granted:
-        tokens = mint_tokens(
+    def _tokens(self, certificate: Certificate, now: float) -> dict[str, str]:
+        return mint_tokens(
             self._authority,
             public_text("U", certificate.bus),
             certificate.name,
@@ -279,9 +279,11 @@ class EnrollerService:
             now=now,
             exp=float(certificate.expires),
         )
+
+    def _granted(self, raw: bytes, certificate: Certificate, now: float) -> Granted:
         return Granted(
             certificate=raw,
-            jwts=tokens,
+            jwts=self._tokens(certificate, now),
             bus_ca=self._ca,
             charter=list(self.membership.charter_chain),
             issuer_certificate=self.membership.certificate_raw,
@@ -453,13 +455,12 @@ class EnrollerService:
         certificate = read_certificate(raw)
         await self.endpoint.workspace.certs.create(certificate.serial.hex(), raw)
         self.membership.store.add(raw)
-        granted = self._granted(raw, certificate, now)
         return Reply(
             ok=True,
             blobs={
                 "certificate": raw,
                 "charter": pack_chain(self.membership.charter_chain),
-                **{f"token/{role}": token.encode() for role, token in granted.jwts.items()},
+                **{f"token/{role}": token.encode() for role, token in self._tokens(certificate, now).items()},
             },
         )
 

@@ -37,7 +37,7 @@ def run_async(
         task = asyncio.current_task()
         assert task is not None
         # A plain SIGTERM would end the process at once, leaving children and half-written files.
-        with contextlib.suppress(NotImplementedError):
+        with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):  # or not in the main thread
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
 
         async def follow_parent(parent: int) -> None:
