@@ -61,6 +61,7 @@ def start_in_background(home: Home, *, timeout_s: float = 30.0) -> int:
             )
         with contextlib.suppress(OSError, ValueError):
             if json.loads(home.file("daemon.json").read_bytes())["pid"] == process.pid:
+                process.returncode = 0  # it goes on without us: nothing here waits for its end
                 return process.pid
         time.sleep(_POLL_S)
     process.terminate()
