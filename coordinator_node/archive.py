@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from mesh.errors import MeshError
 from protocol.errors import ZwermError
+from protocol.ids import by_time
 from protocol.plan import Plan
 from protocol.records import Record
 
@@ -174,7 +175,8 @@ class Archive:
 
     async def newest(self, limit: int) -> list[Any]:
         """The newest runs, each as `get` has it; those that cannot be read are left out."""
-        runs = sorted({*await self._endpoint.journal.runs(), *self._engine.desks}, reverse=True)[:limit]
+        known = {*await self._endpoint.journal.runs(), *self._engine.desks}
+        runs = sorted(known, key=by_time, reverse=True)[:limit]
         found = []
         for run in runs:
             try:

@@ -244,7 +244,7 @@ class Journal(Protocol):
         ...
 
     async def runs(self) -> list[str]:
-        """Every run that has messages, sorted."""
+        """Every run that has messages, the oldest first."""
         ...
 
     async def usage(self) -> Usage:

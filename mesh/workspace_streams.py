@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 from protocol import subjects
 from protocol.artifact import CHUNK_BYTES, ArtifactRef
+from protocol.ids import by_time
 
 from .artifact_source import Content, opened
 from .errors import DigestMismatch, MeshError, NotFound, PayloadTooLarge, WriteConflict
@@ -257,9 +258,8 @@ class StreamJournal:
 
     async def runs(self) -> list[str]:
         """See `workspace.Journal`."""
-        return sorted(
-            subjects.route(subject).run for subject in await self._stream.subjects(subjects.journals())
-        )
+        found = [subjects.route(subject).run for subject in await self._stream.subjects(subjects.journals())]
+        return sorted(found, key=by_time)
 
     async def usage(self) -> Usage:
         """See `workspace.Journal`."""
