@@ -1,7 +1,7 @@
 """The built-in document agents: the functions of `documents`, offered through the adapter `python` in worker processes.
 
 `cards` side (in the node, nothing heavy is imported): which capabilities there are. `run` side (in a worker): calls one of them. What a
-tolerant step has to go without reaches it as the parameter `skipped`, a list of `name` and `why`, so that a report can name it.
+report has to go without reaches it as the parameter `skipped`, a list of `name` and `why`, so that it can name it; a table has no place for that.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ __all__ = ["TARGET", "document_spec", "run"]
 
 TARGET: Final = "agent_node.doc_agents:run"
 _PRIOR: Final = Prior(0.3, 1.5)
+_NAMES_GAPS: Final = frozenset({"report.assemble"})
+"""Those that say in their output what they had to go without; the others take no such parameter."""
 
 
 def document_spec(slots: int, queue: int, max_bytes: int, names: frozenset[str]) -> AgentSpec:
@@ -40,7 +42,7 @@ def run(job: Job) -> list[Output]:
 
     function = CAPABILITIES[job.capability].load()
     params: dict[str, Any] = dict(job.params)
-    if job.missing:
+    if job.missing and job.capability in _NAMES_GAPS:
         skipped = list(params.get("skipped", []))
         skipped += [{"name": item["name"], "why": item["message"] or item["code"]} for item in job.missing]
         params["skipped"] = skipped

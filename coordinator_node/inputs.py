@@ -9,19 +9,23 @@ from __future__ import annotations
 import mimetypes
 import os
 import stat
+import unicodedata
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from protocol.errors import ZwermError
 from protocol.messages import Missing
 
-__all__ = ["FILES_MAX", "FILE_BYTES_MAX", "FoundFile", "InputsError", "gather"]
+__all__ = ["FILES_MAX", "FILE_BYTES_MAX", "SKIPPED_MAX", "FoundFile", "InputsError", "gather"]
 
 FILE_BYTES_MAX = 256 << 20
 """A larger file is left out: it would have to be read by an agent at one time."""
-FILES_MAX = 3000
-"""Most files of one run: their references must fit into one message."""
+FILES_MAX = 1000
+"""Most files of one run, with those that are left out: one message names them all, and one coordinator takes no more."""
+SKIPPED_MAX = 200
+"""So many files that are left out are named one by one."""
+_NAME_MAX = 255
 
 _TYPES = {
     ".md": "text/markdown",
@@ -75,7 +79,8 @@ def gather(paths: Sequence[Path]) -> tuple[list[FoundFile], list[Missing]]:
                 _take(child, child.relative_to(path).as_posix(), found, skipped)
         else:
             _take(path, path.name, found, skipped)
-    if len(found) > FILES_MAX:
+    skipped = _bounded(skipped)
+    if len(found) + len(skipped) > FILES_MAX:
         raise InputsError(
             f"{len(found):,} files are more than the {FILES_MAX:,} that one run takes",
             "Give a part of them at a time.",
@@ -83,7 +88,7 @@ def gather(paths: Sequence[Path]) -> tuple[list[FoundFile], list[Missing]]:
     if not found:
         why = "; ".join(f"{item.name}: {item.message}" for item in skipped[:3]) or "the folder is empty"
         raise InputsError(f"there is no file to work on ({why})", "Give a folder or files with -i.")
-    return _unique(sorted(found)), sorted(skipped, key=lambda item: item.name)
+    return _unique(sorted(found)), skipped
 
 
 def _walk(folder: Path, skipped: list[Missing]) -> list[Path]:
@@ -92,7 +97,9 @@ def _walk(folder: Path, skipped: list[Missing]) -> list[Path]:
     def refused(error: OSError) -> None:
         name = Path(error.filename or folder).name
         skipped.append(
-            Missing(name=name[:255], code="E_UNREADABLE", message=f"folder cannot be read: {error.strerror}")
+            Missing(
+                name=_shortened(name), code="E_UNREADABLE", message=f"folder cannot be read: {error.strerror}"
+            )
         )
 
     for where, folders, names in os.walk(folder, onerror=refused):
@@ -103,12 +110,7 @@ def _walk(folder: Path, skipped: list[Missing]) -> list[Path]:
 
 def _take(path: Path, name: str, found: list[FoundFile], skipped: list[Missing]) -> None:
     problem = _problem(path)
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        name = name.encode("utf-8", "replace").decode()
-    if len(name) > 255:
-        name = "…" + name[-254:]
+    name = _shortened(_printable(name))
     if problem is None:
         found.append(FoundFile(name, path, media_type_of(name), path.stat().st_size))
     else:
@@ -143,10 +145,53 @@ def media_type_of(name: str) -> str:
 
 
 def _unique(files: list[FoundFile]) -> list[FoundFile]:
-    seen: dict[str, int] = {}
+    """The files under names that are all different: a second `a.txt` is called `a (2).txt`, so that its kind can still be told."""
+    taken = {file.name for file in files}
+    seen: set[str] = set()
     result = []
     for file in files:
-        count = seen.get(file.name, 0)
-        seen[file.name] = count + 1
-        result.append(file if count == 0 else file._replace(name=f"{file.name} ({count + 1})"))
+        name, count = file.name, 1
+        while name in seen or (count > 1 and name in taken):
+            count += 1
+            name = _shortened(_numbered(file.name, count))
+        seen.add(name)
+        result.append(file._replace(name=name))
     return result
+
+
+def _printable(name: str) -> str:
+    """A name that can be shown anywhere: no line ends, escapes, direction marks or bytes that are no text (joiners belong to scripts and stay)."""
+    return "".join(
+        char
+        if char in "\u200c\u200d" or unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
+        else "\N{REPLACEMENT CHARACTER}"
+        for char in name
+    )
+
+
+def _numbered(name: str, count: int) -> str:
+    path = PurePosixPath(name)
+    return str(path.with_name(f"{path.stem} ({count}){path.suffix}"))
+
+
+def _shortened(name: str) -> str:
+    """At most 255 characters, as the wire has it; the end, which says most, is kept."""
+    return name if len(name) <= _NAME_MAX else "…" + name[-(_NAME_MAX - 1) :]
+
+
+def _bounded(skipped: list[Missing]) -> list[Missing]:
+    """Not more than a message and a reader can take: beyond that, one line for each reason says how many."""
+    ordered = sorted(skipped, key=lambda item: item.name)
+    if len(ordered) <= SKIPPED_MAX:
+        return ordered
+    rest: dict[str, list[Missing]] = {}
+    for item in ordered[SKIPPED_MAX:]:
+        rest.setdefault(item.code, []).append(item)
+    return ordered[:SKIPPED_MAX] + [
+        Missing(
+            name=f"(and {len(items):,} more, {items[0].name[:80]} to {items[-1].name[:80]})",
+            code=code,
+            message=items[0].message,
+        )
+        for code, items in sorted(rest.items())
+    ]

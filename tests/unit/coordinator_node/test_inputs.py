@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from coordinator_node.inputs import FILE_BYTES_MAX, InputsError, gather
+from coordinator_node.inputs import FILE_BYTES_MAX, FILES_MAX, SKIPPED_MAX, InputsError, gather
 
 
 def names(paths: list[Path]) -> tuple[list[str], dict[str, str]]:
@@ -67,3 +67,43 @@ def test_media_types_do_not_depend_on_the_device(tmp_path: Path):
         "a.csv": "text/csv",
         "a.unknown": "application/octet-stream",
     }
+
+
+def test_names_are_told_apart_so_that_their_kind_can_still_be_told(tmp_path: Path):
+    for number in range(3):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        for name in ("a.csv", "a (2).csv", "x" * 251 + ".txt"):
+            (folder / name).write_text("text")
+    files, _ = gather([tmp_path / str(number) for number in range(3)])
+    names = [file.name for file in files]
+    assert len(set(names)) == len(names) == 9
+    assert max(map(len, names)) == 255
+    assert {Path(name).suffix for name in names} == {".csv", ".txt"}
+
+
+def test_names_can_be_shown_on_any_terminal(tmp_path: Path):
+    for name in ("new\nline.txt", "esc\x1b[31m.txt", "rtl\u202etxt.exe", "joined\u200cword.txt"):
+        (tmp_path / name).write_text("text")
+    (tmp_path / os.fsdecode(b"latin-\xe9.txt")).write_text("text")
+    names = {file.name for file in gather([tmp_path])[0]}
+    assert names == {"new�line.txt", "esc�[31m.txt", "rtl�txt.exe", "joined\u200cword.txt", "latin-�.txt"}
+
+
+def test_thousands_of_useless_files_are_named_in_part_and_counted_in_full(tmp_path: Path):
+    for number in range(1500):
+        (tmp_path / f"{number:04}.txt").touch()
+    (tmp_path / "good.txt").write_text("text")
+    files, skipped = gather([tmp_path])
+    assert [file.name for file in files] == ["good.txt"]
+    assert len(skipped) == SKIPPED_MAX + 1
+    assert f"and {1500 - SKIPPED_MAX:,} more" in skipped[-1].name
+    assert skipped[-1].code == "E_EMPTY"
+
+
+def test_more_files_than_a_run_takes_are_an_error_before_any_is_stored(tmp_path: Path):
+    for number in range(FILES_MAX + 1):
+        (tmp_path / f"{number}.txt").write_text("text")
+    with pytest.raises(InputsError, match=r"1,001 files") as caught:
+        gather([tmp_path])
+    assert caught.value.hint
