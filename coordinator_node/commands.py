@@ -7,15 +7,20 @@ import contextlib
 import hashlib
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from mesh.output import Exit, Out, clean
 from mesh.verbs import Session, command, run_async
 
+if TYPE_CHECKING:
+    from .run_client import RunClient
+
 __all__ = ["COMMANDS"]
 
+_PLAN_BYTES_MAX = 256 << 10
+_GOAL_CHARS_MAX = 8000
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
@@ -68,6 +73,13 @@ def run(
         if plan is None:
             raise click.UsageError('Do what? For example: zwerm run "Summarise this folder" -i notes/')
         goal = str(plan.get("goal") or f"the plan {plan_file}")
+    goal = goal.strip()
+    if not goal:
+        raise click.UsageError('The goal is empty. For example: zwerm run "Summarise this folder" -i notes/')
+    if len(goal) > _GOAL_CHARS_MAX:
+        raise click.UsageError(
+            f"The goal has {len(goal):,} characters; {_GOAL_CHARS_MAX:,} is the most. Put long instructions into a file and give it with -i."
+        )
     if not inputs and plan is None:
         raise click.UsageError("On which files? Give them with -i FILE or -i FOLDER.")
     return run_async(
@@ -78,29 +90,23 @@ def run(
 
 
 def _read_plan(path: Path) -> dict[str, Any]:
-    import yaml
-
-    from protocol.errors import ZwermError
+    from .errors import PlanInvalid
+    from .planner_file import load
 
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if path.stat().st_size > _PLAN_BYTES_MAX:
+            raise PlanInvalid(
+                f"{path} has more than {_PLAN_BYTES_MAX >> 10} KiB", "Is it a plan file at all?"
+            )
+        return load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ZwermError(
-            "E_PLAN", f"{path}: {error.strerror}", "Give the path of a plan file with --plan."
+        raise PlanInvalid(f"{path}: {error.strerror}", "Give the path of a plan file with --plan.") from None
+    except UnicodeDecodeError as error:
+        raise PlanInvalid(f"{path} is not UTF-8 text (byte {error.start + 1})", "Save it as UTF-8.") from None
+    except PlanInvalid as error:
+        raise (
+            error if str(path) in error.message else PlanInvalid(f"{path}: {error.message}", error.hint)
         ) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ZwermError(
-            "E_PLAN",
-            f"{path}: {' '.join(str(error).split())}",
-            "Correct the file; `examples/plan.yaml` is a model.",
-        ) from None
-    if not isinstance(data, dict):
-        raise ZwermError(
-            "E_PLAN",
-            f"{path} holds no plan",
-            "A plan is a mapping with `steps`; `examples/plan.yaml` is a model.",
-        )
-    return data
 
 
 async def _run(
@@ -145,31 +151,28 @@ async def _run(
             out.say(
                 f"run {client.run[-6:]}   {len(files)} file{'s' * (len(files) != 1)}   {clean(goal)[:100]}"
             )
-            await client.submit(
-                goal, files, skipped, planner="file" if plan is not None else "rule", plan=plan, say=out.say
-            )
-            if detach:
-                out.done(f"run {client.run[-6:]} handed in   zwerm runs show {client.run[-6:]}")
-                out.document("run", {"run": client.run, "outcome": ""})
-                return Exit.OK
 
             def tick() -> None:
                 if draw is not None and progress is not None:
                     draw(progress.lines(out, clock.monotonic(), _width()))
 
             try:
+                await client.submit(
+                    goal,
+                    files,
+                    skipped,
+                    planner="file" if plan is not None else "rule",
+                    plan=plan,
+                    say=out.say,
+                )
+                if detach:
+                    out.done(f"run {client.run[-6:]} handed in   zwerm runs show {client.run[-6:]}")
+                    out.document("run", {"run": client.run, "outcome": ""})
+                    return Exit.OK
                 view = await client.watch(tick)
             except asyncio.CancelledError:
-                out.say("Cancelling … (Ctrl-C again to leave it)")
-                current = asyncio.current_task()
-                if current is not None:
-                    current.uncancel()
-                stopped = await client.cancel()
-                out.say(
-                    "the run is cancelled"
-                    if stopped
-                    else f"nobody confirmed; `zwerm runs cancel {client.run[-6:]}` tries again"
-                )
+                if client.asked:
+                    await _cancel(client, out)
                 raise
             tick()
         folder = output or Path("zwerm-out") / client.run[-6:]
@@ -177,6 +180,19 @@ async def _run(
         paths = await client.deliver(view, folder) if view["deliverables"] else []
     _report(out, view, paths, clock.monotonic() - progress.started)
     return code
+
+
+async def _cancel(client: RunClient, out: Out) -> None:
+    """After Ctrl-C: have the run stopped before we go, also when it had just been handed in."""
+    out.say("Cancelling … (Ctrl-C again to leave it)")
+    current = asyncio.current_task()
+    if current is not None:
+        current.uncancel()
+    short = client.run[-6:]
+    if await client.cancel():
+        out.say("the run is cancelled")
+    else:
+        out.warn(f"nobody confirmed that the run stopped; `zwerm runs cancel {short}` tries again")
 
 
 def _report(out: Out, view: dict[str, Any], paths: list[Path], took: float) -> None:

@@ -21,6 +21,8 @@ place in the file. Counterpart: `load` gives the data of a YAML text, with place
 
 from __future__ import annotations
 
+import datetime
+import math
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal
 
@@ -37,6 +39,7 @@ from .planner import Request, checked_plan
 __all__ = ["FilePlanner", "PlanFile", "Step", "load"]
 
 _HINT = "Correct the plan file: a list `steps`, each with `id` and `capability`, and `map: inputs`, `map: STEP` or `reduce: STEP`."
+_VALUES_MAX = 10_000
 StepId = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,40}$")]
 _FORM = ConfigDict(strict=True, extra="forbid", frozen=True)
 
@@ -95,10 +98,42 @@ def load(text: str) -> JsonObject:
         place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         raise PlanInvalid(f"{place}{error.problem or 'this is not YAML'}", _HINT) from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise PlanInvalid(f"this is not YAML: {error}"[:500], _HINT) from None
+        words = (
+            "it is nested too deeply" if isinstance(error, RecursionError) else " ".join(str(error).split())
+        )
+        raise PlanInvalid(f"this is not YAML: {words}"[:500], _HINT) from None
     if not isinstance(data, dict):
         raise PlanInvalid("a plan file is a mapping with `steps`", _HINT)
-    return data
+    return {str(key): value for key, value in _plain(data, "", [0]).items()}
+
+
+def _plain(value: Any, place: str, count: list[int]) -> Any:
+    """YAML's data as JSON's: dates become text; what JSON cannot say is refused, and so is a small file that stands for a huge one."""
+    count[0] += 1
+    if count[0] > _VALUES_MAX:
+        raise PlanInvalid(
+            f"the plan has more than {_VALUES_MAX:,} values", "Map over `inputs` instead of listing them."
+        )
+    if isinstance(value, dict):
+        for key in value:
+            if not isinstance(key, str):
+                raise PlanInvalid(
+                    f"{place or 'the plan'}: the key {key!r} is no text; put it in quotes", _HINT
+                )
+        return {key: _plain(part, f"{place}.{key}".lstrip("."), count) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_plain(part, f"{place}[{number}]", count) for number, part in enumerate(value, 1)]
+    if isinstance(value, (datetime.date, datetime.datetime)):
+        return value.isoformat()
+    if value is None or isinstance(value, (str, bool)):
+        return value
+    if isinstance(value, float) and math.isfinite(value):
+        return value
+    if isinstance(value, int) and -(1 << 63) <= value < 1 << 63:
+        return value
+    raise PlanInvalid(
+        f"{place}: {str(value)[:40]} is neither text, a finite number, a list nor a mapping", _HINT
+    )
 
 
 class FilePlanner:

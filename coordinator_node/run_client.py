@@ -39,6 +39,8 @@ OUTCOME_EXIT = {
 _ASK_S = 10.0
 _SILENCE_S = 2.0
 """After so long without an event the coordinator is asked."""
+_PLANNING_S = 5.0
+"""So long a coordinator may take until it knows a run that was handed in."""
 _PATIENCE_S = 60.0
 """A coordinator that is away for longer than this makes the client give up watching (the run goes on without it)."""
 _VIEW_BYTES_MAX = 256 << 20
@@ -68,6 +70,8 @@ class RunClient:
         self.swarm = swarm
         self.endpoint = swarm.endpoint
         self.run = new_run_id(swarm.endpoint.clock.now(), os.urandom(10))
+        self.asked = False
+        """Whether the goal was handed in, as far as we know: from then on it may be carried out."""
         self._on_event = on_event
         self._closed = asyncio.Event()
         self._news = asyncio.Event()
@@ -107,6 +111,7 @@ class RunClient:
             if number % 50 == 0:
                 say(f"stored {number} of {len(files)} files")
         item = SubmitRun(goal=goal, inputs=refs, skipped=left_out, planner=planner, plan=plan)
+        self.asked = True
         try:
             await self.endpoint.call("runs", item, timeout_s=_ASK_S, run=self.run)
         except NoAnswer:
@@ -161,9 +166,22 @@ class RunClient:
         """Ask to stop the run and wait (15 s at most) until it is; its final state, or None if nobody confirmed."""
         with contextlib.suppress(MeshError, TimeoutError):
             async with asyncio.timeout(15):
-                await self.endpoint.call("runs", CancelRun(run=self.run, reason=reason), timeout_s=5.0)
+                await self._ask_cancel(CancelRun(run=self.run, reason=reason))
                 return await self.watch()
         return None
+
+    async def _ask_cancel(self, item: CancelRun) -> None:
+        end = self.endpoint.clock.monotonic() + _PLANNING_S
+        while True:
+            try:
+                await self.endpoint.call("runs", item, timeout_s=5.0)
+            except CallFailed as error:
+                # It may still be planning what we handed in a moment ago; giving up now would let the run go on.
+                if error.code != "E_NOT_FOUND" or self.endpoint.clock.monotonic() > end:
+                    raise
+                await asyncio.sleep(0.25)
+            else:
+                return
 
     async def deliver(self, view: dict[str, Any], folder: Path) -> list[Path]:
         """Fetch the deliverables and write the provenance into `folder`; returns the files.

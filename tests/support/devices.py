@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +38,16 @@ class Device:
         self.process: subprocess.Popen[bytes] | None = None
 
     def zwerm(
-        self, *arguments: str | Path, stdin: str | None = None, timeout_s: float = 60.0, **env: str
+        self,
+        *arguments: str | Path,
+        stdin: str | None = None,
+        timeout_s: float = 60.0,
+        wrapper: Sequence[str] = (),
+        **env: str,
     ) -> subprocess.CompletedProcess[str]:
-        """Run the command on this device and wait for it."""
+        """Run the command on this device, perhaps through another program, and wait for it."""
         return subprocess.run(
-            [sys.executable, "-m", "mesh", *map(str, arguments), "--home", str(self.home)],
+            [*wrapper, sys.executable, "-m", "mesh", *map(str, arguments), "--home", str(self.home)],
             input=stdin,
             stdin=subprocess.DEVNULL if stdin is None else None,
             capture_output=True,
