@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from importlib.metadata import entry_points
 
@@ -68,6 +69,7 @@ class Cli(click.Group):
         )
         self._loaded: dict[str, click.Command] | None = None
         self.broken: dict[str, str] = {}
+        """Entry points that could not be loaded, and why; `zwerm doctor` lists them."""
 
     def _verbs(self) -> dict[str, click.Command]:
         if self._loaded is None:
@@ -78,10 +80,14 @@ class Cli(click.Group):
                 found[str(verb.name)] = verb
             for point in sorted(entry_points(group="zwerm.commands"), key=lambda point: point.name):
                 try:
-                    for verb in point.load():
-                        found.setdefault(str(verb.name), verb)
-                except Exception as error:  # noqa: BLE001 - somebody else's package must not break the command
+                    verbs = list(point.load())
+                    if not all(isinstance(verb, click.Command) and verb.name for verb in verbs):
+                        raise TypeError("not a list of click commands")
+                except (Exception, SystemExit) as error:  # noqa: BLE001 - somebody else's package must not break the command
                     self.broken[point.name] = f"{type(error).__name__}: {error}"
+                    continue
+                for verb in verbs:
+                    found.setdefault(str(verb.name), verb)
             self._loaded = found
         return self._loaded
 
@@ -164,6 +170,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             )
         )
         return Exit.USAGE
+    except click.ClickException as error:
+        out.failure(ZwermError("E_USAGE", error.format_message(), "See `zwerm --help`."))
+        return Exit.USAGE
     except (click.Abort, KeyboardInterrupt):
         out.failure(ZwermError("E_INTERRUPTED", "stopped by Ctrl-C"))
         return Exit.INTERRUPTED
@@ -184,11 +193,42 @@ def main(argv: Sequence[str] | None = None) -> int:
         return exit_code_of(error)
     except BaseExceptionGroup as group:
         first = first_named(group)
-        if first is None:
+        if first is None and not isinstance(group, ExceptionGroup):
             raise
+        first = first or _unexpected(group.exceptions[0], arguments)
         out.failure(first)
         return exit_code_of(first)
+    except Exception as error:  # noqa: BLE001 - a person gets words, a program its one document
+        found = _unexpected(error, arguments)
+        out.failure(found)
+        return exit_code_of(found)
     return int(result) if isinstance(result, int) else Exit.OK
+
+
+def _unexpected(error: BaseException, arguments: Sequence[str]) -> ZwermError:
+    """What to say of a failure that nobody has named."""
+    if any(argument == "--verbose" or argument.startswith("-v") for argument in arguments):
+        traceback.print_exception(error)
+    if isinstance(error, OSError):
+        return ZwermError(
+            "E_OS",
+            f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}",
+            "Check the path and its permissions.",
+        )
+    from pydantic import ValidationError
+
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False)[0]
+        return ZwermError(
+            "E_USAGE",
+            f"{'.'.join(map(str, first['loc'])) or error.title}: {first['msg']}",
+            "Check what you typed; `--help` after the command shows the forms.",
+        )
+    return ZwermError(
+        "E_INTERNAL",
+        f"{type(error).__name__}: {error}",
+        "This is a defect of zwerm. Run the command again with -v to see where it happened, and report it.",
+    )
 
 
 if __name__ == "__main__":
