@@ -5,19 +5,29 @@ from __future__ import annotations
 import asyncio
 import shutil
 import sys
-from importlib.metadata import packages_distributions
+from datetime import UTC, datetime
+from importlib.metadata import entry_points, packages_distributions
 from typing import Literal, NamedTuple
 
+from protocol.errors import ZwermError
+
+from .endpoint import NoAnswer
 from .errors import MeshError
 from .home import Home
 from .version import VERSION
 
-__all__ = ["OUR_PACKAGES", "Finding", "examine", "foreign_owners"]
+__all__ = ["OUR_PACKAGES", "PLUGIN_GROUPS", "Finding", "broken_plugins", "examine", "foreign_owners"]
 
 OUR_PACKAGES = ("protocol", "mesh", "agent_node", "coordinator_node")
 """Import names that this distribution owns. They are generic, so zwerm belongs into an environment of its own."""
 
+PLUGIN_GROUPS = ("zwerm.commands", "zwerm.roles", "zwerm.adapters", "zwerm.planners", "zwerm.readers")
+"""Entry points by which other packages add to zwerm."""
+
+_SKEW_MAX_S = 10.0
 _DISK_MIN_BYTES = 1 << 30
+_CERTIFICATE_SOON_S = 2 * 86_400
+"""Renewal begins at half of a week: one that has not come by now is late."""
 
 
 class Finding(NamedTuple):
@@ -39,6 +49,19 @@ def foreign_owners() -> dict[str, list[str]]:
     }
 
 
+def broken_plugins() -> dict[str, str]:
+    """Entry points of installed packages that cannot be loaded: `name (distribution)` -> why."""
+    broken: dict[str, str] = {}
+    for group in PLUGIN_GROUPS:
+        for point in entry_points(group=group):
+            try:
+                point.load()
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever somebody else's package does
+                owner = point.dist.name if point.dist is not None else "unknown"
+                broken[f"{group}:{point.name} ({owner})"] = f"{type(error).__name__}: {error}"
+    return broken
+
+
 def examine(home: Home) -> list[Finding]:
     """Look at everything that can be looked at from here. Never raises for what it finds."""
     findings = [Finding("ok", "", f"zwerm {VERSION} on Python {sys.version.split()[0]}")]
@@ -49,6 +72,15 @@ def examine(home: Home) -> list[Finding]:
                 "E_NAME_CLASH",
                 f"the package {name!r} is also owned by {', '.join(foreign)}",
                 "Install zwerm into an environment of its own (pipx, uv tool, venv).",
+            )
+        )
+    for plugin, why in broken_plugins().items():
+        findings.append(
+            Finding(
+                "warning",
+                "W_PLUGIN",
+                f"{plugin} cannot be loaded: {why}",
+                "Update or remove that package; zwerm goes on without it.",
             )
         )
     findings.append(_server())
@@ -117,7 +149,8 @@ def _membership(home: Home) -> list[Finding]:
         membership = Membership.load(home)
     except MeshError as error:
         return [Finding("error", error.code, error.message, error.hint)]
-    days = (membership.certificate.expires - SystemClock().now()) / 86400
+    left_s = membership.certificate.expires - SystemClock().now()
+    days = left_s / 86400
     findings = [
         Finding(
             "ok",
@@ -125,11 +158,11 @@ def _membership(home: Home) -> list[Finding]:
             f"member of {membership.node.swarm!r} as {membership.node.name}: {', '.join(membership.node.roles)}",
         ),
         Finding("ok", "", f"membership good for {days:.1f} days, renewed by itself")
-        if days > 1
+        if left_s > _CERTIFICATE_SOON_S
         else Finding(
             "warning",
             "W_CERT",
-            f"membership ends in {days * 24:.0f} h",
+            f"membership ends in {left_s / 3600:.0f} h and has not been renewed",
             "Keep zwerm running so that it can renew, or join again.",
         ),
     ]
@@ -156,9 +189,18 @@ async def _bus(membership: object) -> Finding:
             reply = await endpoint.call("enroll", Ping(), timeout_s=5.0)
             trip = (membership.clock.monotonic() - started) * 1000
             skew = membership.clock.now() - float(str(reply.data.get("now", membership.clock.now())))
-    except MeshError as error:
+    except NoAnswer as error:
+        # What is more than 30 s off is refused unanswered, so a wrong clock looks just like this.
+        clock = datetime.fromtimestamp(membership.clock.now(), UTC).isoformat(timespec="seconds")
+        return Finding(
+            "error",
+            error.code,
+            f"{error.message}, or this device's clock is wrong: it says {clock}",
+            f"{error.hint} If the clock is wrong, switch on time synchronisation (NTP).",
+        )
+    except ZwermError as error:
         return Finding("error", error.code, error.message, error.hint)
-    if abs(skew) > 10:
+    if abs(skew) > _SKEW_MAX_S:
         return Finding(
             "error",
             "E_CLOCK",
