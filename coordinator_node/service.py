@@ -42,7 +42,7 @@ class JournalFull(ZwermError):
         super().__init__(
             "E_DISK_FULL",
             f"the journal has used {share:.0%} of its space, so no new run is taken",
-            "Remove old runs (`zwerm runs rm`), or give the workspace more space.",
+            "Give it more space: `journal_mib` in config.toml of the device that runs the bus.",
         )
 
 

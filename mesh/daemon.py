@@ -14,6 +14,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -214,35 +215,38 @@ class Daemon:
         facts.refused = self._refused
         role_stop = asyncio.Event()
         presence_stop = asyncio.Event()
-        jobs: dict[str, Awaitable[None]] = {}
+        # Not begun before all of them are made: a role that cannot be made leaves no coroutine behind.
+        jobs: dict[str, Callable[[], Awaitable[None]]] = {}
 
         if "enroller" in self.endpoints:
             from .enroller import EnrollerService
 
             service = self.enroller = EnrollerService(self.home, membership, self.endpoints["enroller"])
             await membership.store.load_all(self.endpoints["enroller"].workspace.certs)
-            jobs["enroller"] = service.run(role_stop)
+            jobs["enroller"] = partial(service.run, role_stop)
         for name in _SESSION_ROLES:
             if name not in self.endpoints:
                 continue
             endpoint = self.endpoints[name]
             if name == "coordinator":
                 await membership.store.load_all(endpoint.workspace.certs)
-                jobs["watch"] = watch_presence(endpoint, lambda: _agents(membership), presence_stop)
+                jobs["watch"] = partial(watch_presence, endpoint, lambda: _agents(membership), presence_stop)
             role = self.roles[name] = self._make_role(name, endpoint, config.section(name))
-            jobs[name] = role.run(role_stop)
+            jobs[name] = partial(role.run, role_stop)
         from .upkeep import Upkeep
 
         upkeep = Upkeep(membership, list(self.endpoints.values()), lambda error: self._fail(error, stop))
-        jobs["upkeep"] = upkeep.run(presence_stop)
+        jobs["upkeep"] = partial(upkeep.run, presence_stop)
         agent = self.roles.get("agent")
         if agent is not None:
             _describe(facts, agent)
         main = self.endpoints.get("agent") or next(iter(self.endpoints.values()))
-        jobs["presence"] = announce_presence(main, facts, presence_stop, on_demand="agent" in self.endpoints)
+        jobs["presence"] = partial(
+            announce_presence, main, facts, presence_stop, on_demand="agent" in self.endpoints
+        )
 
         tasks = [
-            asyncio.ensure_future(self._watched(part, job, stop))  # noqa: TID251 - owned by `shut`, below
+            asyncio.ensure_future(self._watched(part, job(), stop))  # noqa: TID251 - owned by `shut`, below
             for part, job in jobs.items()
         ]
 

@@ -180,10 +180,12 @@ class StateLocked(MeshError):
 class DiskFull(MeshError):
     """The workspace's disk, or the space set aside for it, is full."""
 
-    def __init__(self, message: str) -> None:
-        super().__init__(
-            "E_DISK_FULL", message, "Free some space or remove old runs (`zwerm runs rm`), then try again."
-        )
+    def __init__(
+        self,
+        message: str,
+        hint: str = "Free some space, or give the workspace more of it in config.toml (`artifacts_mib`, `journal_mib`).",
+    ) -> None:
+        super().__init__("E_DISK_FULL", message, hint)
 
 
 class StoreUnavailable(MeshError):

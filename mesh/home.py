@@ -28,6 +28,9 @@ __all__ = ["Home", "HomeBusy", "HomeDamaged", "NodeFile", "NotInSwarm", "locate_
 _LOCK_TRIES, _LOCK_PAUSE_S = 10, 0.01
 
 
+_ELSEWHERE = "Free some space on that disk, or choose another directory with --home DIR."
+
+
 class NotInSwarm(MeshError):
     """This device is in no swarm yet."""
 
@@ -103,7 +106,7 @@ def private_write(path: Path, data: bytes, *, mode: int = 0o600) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink()
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFull(f"no space left for {path}") from None
+            raise DiskFull(f"no space left for {path}", _ELSEWHERE) from None
         raise
 
 
@@ -219,9 +222,11 @@ class Home:
                     scratch.rmdir()
                 else:
                     scratch.replace(self.path)
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise DiskFull(f"no space left in {self.path.parent}; nothing was left behind") from None
+        except (OSError, DiskFull) as error:
+            if isinstance(error, DiskFull) or error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise DiskFull(
+                    f"no space left in {self.path.parent}; nothing was left behind", _ELSEWHERE
+                ) from None
             raise HomeDamaged(
                 f"cannot write {self.path}: {error.strerror}",
                 hint="Choose another directory with --home DIR or ZWERM_HOME.",

@@ -388,4 +388,4 @@ async def test_a_disk_that_fills_up_later_is_called_by_its_name_and_works_again_
 
 
 def test_disk_full_names_a_next_step():
-    assert "zwerm runs rm" in DiskFull("x").hint
+    assert "config.toml" in DiskFull("x").hint
