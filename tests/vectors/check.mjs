@@ -67,7 +67,7 @@ function unseal(seed, sealed, info) {
 }
 
 // --- bodies (BODY): integers as BigInt, floats as Number, bytes as Buffer, maps as Map ---
-function decode(data) {
+function decode(data, most = 10000) {
   let at = 0, nodes = 0;
   const bad = (condition) => need(!condition, "E_BODY");
   const take = (size) => { bad(at + size > data.length); at += size; return data.subarray(at - size, at); };
@@ -89,7 +89,7 @@ function decode(data) {
     return made;
   }
   function value(depth) {
-    bad(++nodes > 10000);
+    bad(++nodes > most);
     const head = take(1)[0];
     if (head <= 0x7f) return BigInt(head);
     if (head <= 0x8f) return map(head & 15, depth + 1);
@@ -161,6 +161,63 @@ const recordSchema = {
 };
 const requestSchema = { v: int(1, 1), id: bytes(8), sig_pub: bytes(32), box_pub: bytes(32), bus_pub: bytes(32), name, asked_caps: caps, nonce: bytes(16), ts: seconds };
 
+// --- messages and records (MSG, REC, REV): the tables of SPEC.md are the schema ---
+const spec = fs.readFileSync(new URL("../../protocol/SPEC.md", import.meta.url), "utf8");
+function rows(title, head) {
+  const lines = spec.split(`\n${title}\n`)[1].split("\n");
+  const from = lines.findIndex((line) => line.startsWith(`| ${head} |`)) + 2;
+  return lines.slice(from, lines.findIndex((line, at) => at >= from && !line.startsWith("|"))).map((line) => line.split("|").slice(1, -1).map((cell) => cell.trim()));
+}
+const count = (text) => { const [base, power] = text.replaceAll(",", "").split("^"); return BigInt(base) ** BigInt(power ?? 1); };
+const words = new Map(rows("### Fields", "word").map(([word, meaning]) => [word, meaning]));
+const layouts = new Map();
+for (const [title, head] of [["### Fields", "item"], ["## Records", "record"], ["## Revocations", "item"]])
+  for (const [name, fields] of rows(title, head))
+    layouts.set(name, fields === "none" ? [] : fields.split("; ").map((part) => {
+      const [, key, type, fallback] = part.match(/^(\w+): (.+?)(?: = (.+))?$/);
+      return { key, test: tester(type), required: fallback === undefined };
+    }));
+function holdsItem(name, v, also = []) {
+  if (!(v instanceof Map)) return false;
+  const fields = layouts.get(name);
+  return [...v.keys()].every((key) => also.includes(key) || fields.some((field) => field.key === key))
+    && fields.every(({ key, test, required }) => (v.has(key) ? test(v.get(key)) : !required));
+}
+const free = (v) => (Array.isArray(v) ? v.every(free) : v instanceof Map ? [...v.values()].every(free) : !Buffer.isBuffer(v));
+function tester(type) {
+  if (type.endsWith(" or nil")) { const test = tester(type.slice(0, -7)); return (v) => v === null || test(v); }
+  if (words.has(type)) {
+    const [, pattern, most] = words.get(type).match(/^`(.+)`(?: up to (\d+))?$/) ?? [];
+    if (!pattern) return tester(words.get(type));
+    return (v) => matching(new RegExp(`^(?:${pattern})$`))(v) && v.length <= Number(most ?? 1e6);
+  }
+  if (type.startsWith("one of ")) { const choices = type.slice(7).split(", "); return (v) => choices.includes(v); }
+  if (type === "bool") return bool;
+  if (type === "object") return (v) => v instanceof Map && free(v);
+  const [, kind, low, high, inner] = type.match(/^(int|float|str|bin|list|map)(?: ([\d,^]+)(?:\.\.([\d,^]+))?)?(?: of (.+))?$/) ?? [];
+  const from = low && count(low), to = high ? count(high) : from;
+  const fitting = (size) => from === undefined || (BigInt(size) >= from && BigInt(size) <= to);
+  const item = inner && tester(inner);
+  switch (kind) {
+    case "int": return (v) => typeof v === "bigint" && fitting(v);
+    case "float": return (v) => ["number", "bigint"].includes(typeof v) && (from === undefined || (v >= Number(from) && v <= Number(to)));
+    case "str": return (v) => typeof v === "string" && fitting([...v].length);
+    case "bin": return (v) => Buffer.isBuffer(v) && fitting(v.length);
+    case "list": return (v) => Array.isArray(v) && fitting(v.length) && v.every(item);
+    case "map": return (v) => v instanceof Map && fitting(v.size) && [...v.values()].every(item);
+    default: return (v) => holdsItem(type, v);
+  }
+}
+const kinds = new Map(rows("### Types", "code").map(([code, name, , , , values]) => [parseInt(code, 16), { name, values: Number(count(values)) }]));
+function openMessage(type, data) {
+  const { name, values } = kinds.get(type), body = decode(data, values);
+  const alone = type > 0x300 && type <= 0x380;
+  const one = name !== "journal" ? (v) => holdsItem(name, v)
+    : (v) => v instanceof Map && layouts.has(v.get("k")) && tester("Time")(v.get("at_ms")) && holdsItem(v.get("k"), v, ["k", "at_ms"]);
+  need(listOf(one, 1, alone ? 1 : name === "journal" ? 256 : 250)(body), "E_SCHEMA");
+  return { items: body.length };
+}
+
 // --- objects, charters, certificates, invite records, enrolment (OBJ, CHA, CERT, INV-7, ENR) ---
 const OBJECT = "\xffswarm-obj-v1\0";
 function frame(raw) {
@@ -228,6 +285,15 @@ function openChain(chain, swarmId) {
   }
   const key = (id) => issuers.get(id.toString("hex"))?.pub ?? refuse("E_ISSUER");
   return { grant, key, swarmId, hash: prev };
+}
+function openRevocations(raw, charter) {
+  const head = frame(raw);
+  need(head.kind === 3, "E_TYPE");
+  const list = decode(openObject(raw, 3, charter.key(head.issuer)), 30000);
+  need(holdsItem("Revocations", list), "E_SCHEMA");
+  const wide = (entry) => ["node", "issuer"].includes(entry.get("kind"));
+  need(list.get("revoked").every((entry) => entry.get("id").length === (wide(entry) ? 16 : 8)), "E_SCHEMA");
+  charter.grant(head.issuer, list.get("issued"));
 }
 const within = (some, all) => some.every((item) => all.includes(item));
 const chainOf = (given) => openChain(given.chain.map(hex), hex(given.swarm_id));
@@ -363,6 +429,8 @@ const KINDS = {
   charter: (g) => void chainOf(g),
   certificate: (g) => openCertificate(hex(g.hex), chainOf(g), BigInt(g.now_s)),
   "invite-record": (g) => openRecord(hex(g.hex), chainOf(g), BigInt(g.issued_s)),
+  message: (g) => openMessage(g.type, hex(g.hex)),
+  revocations: (g) => openRevocations(hex(g.hex), chainOf(g)),
   "enrol-request": (g) => openRequest(hex(g.hex), chainOf(g), hex(g.box_private_key), hex(g.proof_pub)),
 };
 function run({ kind, given }) {

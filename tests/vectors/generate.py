@@ -9,7 +9,15 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from . import cases_body, cases_charter, cases_crypto, cases_envelope, cases_invite, cases_membership
+from . import (
+    cases_body,
+    cases_charter,
+    cases_crypto,
+    cases_envelope,
+    cases_invite,
+    cases_membership,
+    cases_messages,
+)
 from .build import Case
 
 VECTORS = Path(__file__).parents[2] / "protocol" / "vectors"
@@ -17,7 +25,15 @@ VECTORS = Path(__file__).parents[2] / "protocol" / "vectors"
 
 def cases() -> Iterator[Case]:
     """Every case, in a fixed order."""
-    for part in (cases_envelope, cases_invite, cases_body, cases_crypto, cases_charter, cases_membership):
+    for part in (
+        cases_envelope,
+        cases_invite,
+        cases_body,
+        cases_crypto,
+        cases_charter,
+        cases_membership,
+        cases_messages,
+    ):
         yield from part.all_cases()
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from protocol import enrol, signing
 from protocol.certificate import verify_certificate
@@ -21,6 +22,8 @@ from protocol.errors import EXPLANATIONS, Rejected
 from protocol.invite import Invite, decode_invite, open_invite_record, proof_key
 from protocol.limits import BODY_MAX_BYTES
 from protocol.objects import open_object
+from protocol.registry import BODY_NODES_MAX, body_validator
+from protocol.revocations import open_revocations
 from protocol.sealing import BoxKey
 from protocol.signing import check_public_key, key_id, prepare
 from protocol.verify import Directory, Member, TypeRule, Verifier
@@ -154,6 +157,19 @@ def run_record(given: dict[str, Any]) -> Expect:
     return {}
 
 
+def run_message(given: dict[str, Any]) -> Expect:
+    value = unpack(bytes.fromhex(given["hex"]), max_nodes=BODY_NODES_MAX[given["type"]])
+    try:
+        return {"items": len(body_validator(given["type"]).validate_python(value))}
+    except ValidationError:
+        raise Rejected("E_SCHEMA") from None
+
+
+def run_revocations(given: dict[str, Any]) -> Expect:
+    open_revocations(bytes.fromhex(given["hex"]), chain_of(given))
+    return {}
+
+
 def run_request(given: dict[str, Any]) -> Expect:
     box = BoxKey.from_seed(bytes.fromhex(given["box_private_key"]))
     enrol.open_request(bytes.fromhex(given["hex"]), chain_of(given), box, bytes.fromhex(given["proof_pub"]))
@@ -172,6 +188,8 @@ RUNNERS: dict[str, Callable[[dict[str, Any]], Expect]] = {
     "certificate": run_certificate,
     "invite-record": run_record,
     "enrol-request": run_request,
+    "message": run_message,
+    "revocations": run_revocations,
 }
 
 
