@@ -34,7 +34,7 @@ from .version import VERSION
 if TYPE_CHECKING:
     from .enroller import EnrollerService
 
-__all__ = ["DRAIN_S", "Daemon", "PartFailed", "Role", "RoleMissing", "load_role"]
+__all__ = ["DRAIN_S", "Daemon", "PartFailed", "Role", "RoleMissing", "load_role", "run_until_signalled"]
 
 log = logging.getLogger("zwerm.daemon")
 

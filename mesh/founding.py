@@ -39,6 +39,7 @@ __all__ = [
     "clean_name",
     "found_swarm",
     "mint_tokens",
+    "renew_server_certificate",
     "server_settings",
 ]
 

@@ -4,6 +4,53 @@ from __future__ import annotations
 
 from typing import Final
 
+__all__ = [
+    "BODY_MAX_BYTES",
+    "CAPABILITIES_MAX",
+    "CAPABILITY_CHARS",
+    "CERTIFICATE_TTL_MAX_S",
+    "CERTIFICATE_TTL_S",
+    "CHARTER_CHAIN",
+    "CHARTER_ISSUERS",
+    "CHARTER_ROOTS",
+    "CHARTER_SIGNATURES",
+    "CLEARANCE_MAX",
+    "CONTROL_BODY_BYTES",
+    "ENDPOINTS_MAX",
+    "ENROL_REPLY_BYTES",
+    "ENROL_REQUEST_BYTES",
+    "ENVELOPE_HEADER_BYTES",
+    "ENVELOPE_MAX_BYTES",
+    "ENVELOPE_MIN_BYTES",
+    "GRANTS_KEPT",
+    "INVITE_MAX_BYTES",
+    "INVITE_MIN_BYTES",
+    "INVITE_TEXT_CHARS",
+    "INVITE_TTL_MAX_S",
+    "INVITE_TTL_S",
+    "JWT_CHARS",
+    "MSGPACK_ARRAY",
+    "MSGPACK_DEPTH",
+    "MSGPACK_MAP",
+    "MSGPACK_NODES",
+    "NAME_CHARS",
+    "OBJECT_BODY_BYTES",
+    "OBJECT_FRAME_BYTES",
+    "REPLAY_WINDOW",
+    "REVOCATIONS_NODES",
+    "REVOKED_MAX",
+    "ROLES_MAX",
+    "SENDER_BURST",
+    "SENDER_RATE_PER_S",
+    "SERIAL_GRACE_MS",
+    "SESSIONS_PER_SENDER",
+    "SKEW_MS",
+    "TTL_DEFAULT_S",
+    "TTL_MAX_S",
+    "YOUNG_RECEIVER_MS",
+    "ZONES_MAX",
+]
+
 ENVELOPE_HEADER_BYTES: Final = 110
 """Bytes before the body: every field has a fixed place (ENV-1)."""
 ENVELOPE_MIN_BYTES: Final = 174

@@ -13,7 +13,20 @@ from pydantic import Field
 from ..ids import AgentName, CapabilityName, SubtaskId
 from .base import Code, Fraction, Item, JsonObject, Millis, Missing, NamedRef, Note
 
-__all__ = ["Announce", "Award", "Bid", "Confirm", "Decline", "Offer", "Refuse", "Reject", "Withdraw"]
+__all__ = [
+    "Announce",
+    "Attempt",
+    "Award",
+    "Bid",
+    "Confirm",
+    "Decline",
+    "Epoch",
+    "Offer",
+    "Refuse",
+    "Reject",
+    "Round",
+    "Withdraw",
+]
 
 Round = Annotated[int, Field(ge=1, le=1 << 52)]
 Attempt = Annotated[int, Field(ge=1, le=1 << 20)]
