@@ -194,3 +194,16 @@ def _until(condition: Any, process: subprocess.Popen[bytes]) -> None:
         except subprocess.TimeoutExpired:
             continue
         raise AssertionError(f"the process ended with {process.returncode}")
+
+
+async def test_a_worker_is_judged_by_its_own_memory_and_not_by_that_of_the_process_that_started_it(
+    bench: Bench,
+) -> None:
+    ballast = bytearray(600 << 20)
+    ballast[::4096] = b"x" * len(ballast[::4096])
+    pool = bench.pool()
+    first = pid_of(await bench.run(pool, "echo"))
+    second = pid_of(await bench.run(pool, "echo"))
+    assert len(ballast) > pool.limits.recycle_bytes
+    assert first == second
+    await pool.close()
