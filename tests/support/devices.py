@@ -32,8 +32,10 @@ def wait_for(what: str, check: Callable[[], Any], timeout_s: float = WAIT_S) -> 
 class Device:
     """One device: a home, and the daemon that a test starts, stops and kills."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, *, inside: Sequence[str] = ()) -> None:
+        """`inside` is a command that runs another one, e.g. in a network namespace."""
         self.home = home
+        self.inside = list(inside)
         self.name = home.name
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -47,7 +49,16 @@ class Device:
     ) -> subprocess.CompletedProcess[str]:
         """Run the command on this device, perhaps through another program, and wait for it."""
         return subprocess.run(
-            [*wrapper, sys.executable, "-m", "mesh", *map(str, arguments), "--home", str(self.home)],
+            [
+                *self.inside,
+                *wrapper,
+                sys.executable,
+                "-m",
+                "mesh",
+                *map(str, arguments),
+                "--home",
+                str(self.home),
+            ],
             input=stdin,
             stdin=subprocess.DEVNULL if stdin is None else None,
             capture_output=True,
@@ -74,6 +85,7 @@ class Device:
         with (self.home / "test.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [
+                    *self.inside,
                     sys.executable,
                     "-m",
                     "mesh",
