@@ -14,11 +14,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import TypeAdapter, ValidationError
+
 from protocol import subjects
 from protocol.charter import Charter, swarm_id_of, verify_chain
 from protocol.codec import unpack
 from protocol.enrol import Granted, Pending, Refused, SealedRequest, build_request, check_code, open_reply
 from protocol.errors import Rejected
+from protocol.fields import Name
 from protocol.invite import Invite, decode_invite
 from protocol.objects import FRAME_BYTES, read_head
 from protocol.signing import SigningKey
@@ -120,11 +123,8 @@ async def join_swarm(
     late = clock.now() - invite.expiry
     if late > _EXPIRY_GRACE_S:
         raise InviteExpired(late)
-    if node_name is not None and clean_name(node_name) != node_name:
-        raise BadSettings(
-            f"{node_name!r} cannot be a device's name",
-            "Names have letters, digits, `-` and `_`, at most 48 of them.",
-        )
+    if node_name is not None:
+        _check_name(node_name)
     with home.build() as scratch:
         identity = _kept_identity(home, scratch, invite)
         name = node_name or clean_name(socket.gethostname())
@@ -139,6 +139,15 @@ async def join_swarm(
     # Only now is the home in its place: a device that dies a moment earlier still finds its keys when it tries again.
     _kept_place(home, invite).unlink(missing_ok=True)
     return node
+
+
+def _check_name(name: str) -> None:
+    try:
+        TypeAdapter(Name).validate_python(name)
+    except ValidationError:
+        raise BadSettings(
+            f"{name!r} cannot be a device's name", "Names have letters, digits, `-` and `_`, and no spaces."
+        ) from None
 
 
 def _kept_place(home: Home, invite: Invite) -> Path:
