@@ -100,6 +100,8 @@ class CoordinatorRole:
         self._beside: set[asyncio.Task[None]] = set()
         self._failure: Exception | None = None
         self._broken = asyncio.Event()
+        self.serving = asyncio.Event()
+        """Set when clients are answered."""
 
     def now(self) -> float:
         """Unix seconds that never go back."""
@@ -130,6 +132,7 @@ class CoordinatorRole:
                 self.endpoint.roster.subscribe(self._on_roster)
                 if await self._recover(stop):
                     await self._listen()
+                    self.serving.set()
                     await self._until(stop)
                 self._closing = True
                 await self._wind_down(speaker)

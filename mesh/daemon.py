@@ -130,6 +130,8 @@ class Daemon:
                     await self._connect_all(stack, membership)
                 if not stop.is_set():
                     await self._run_roles(stack, membership, config, stop)
+                    await self._until_serving(stop)
+                if not stop.is_set():
                     self._write_status(membership)
                     stack.callback(self._remove_status)
                     if ready is not None:
@@ -285,6 +287,18 @@ class Daemon:
     def _fail(self, error: BaseException, stop: asyncio.Event) -> None:
         self.failure = self.failure or error
         stop.set()
+
+    async def _until_serving(self, stop: asyncio.Event) -> None:
+        """Wait until whoever is told that this device is up finds its services answering; a stop or a failure ends the wait."""
+        services = [self.enroller, *self.roles.values()]
+        events = [
+            event
+            for service in services
+            if isinstance(event := getattr(service, "serving", None), asyncio.Event)
+        ]
+        async with _until(stop):
+            for event in events:
+                await event.wait()
 
     # --- told to other processes -----------------------------------------------------------------------------------------------
 

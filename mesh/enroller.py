@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import json
 import logging
 import os
 from collections import Counter
@@ -49,7 +50,7 @@ from protocol.signing import SigningKey
 from .bus import Msg
 from .bus_accounts import BusAuthority
 from .endpoint import CallFailed, Endpoint, Received
-from .errors import MeshError
+from .errors import BusRefused, MeshError
 from .founding import CERTIFICATE_S, MEMBER_ROLES, clean_name, mint_tokens
 from .home import Home
 from .identity import load_seed
@@ -88,6 +89,8 @@ class EnrollerService:
         self._revoking = asyncio.Lock()
         self._naming = asyncio.Lock()
         self._at_once = asyncio.Semaphore(_AT_ONCE_MAX)
+        self.serving = asyncio.Event()
+        """Set when devices and members are answered."""
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve enrolment and the service `enroll` until `stop` is set."""
@@ -97,6 +100,7 @@ class EnrollerService:
         await self.endpoint.serve("enroll", self._on_call)
         try:
             await self._publish_revocations([])
+            self.serving.set()
             while not stop.is_set():
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(_LOOK_S):
@@ -526,6 +530,14 @@ class EnrollerService:
         )
         try:
             # The servers keep this token, push it to each other and drop the member within milliseconds.
-            await bus.request("$SYS.REQ.CLAIMS.UPDATE", self._authority.swarm_token.encode(), timeout_s=5)
+            raw = await bus.request(
+                "$SYS.REQ.CLAIMS.UPDATE", self._authority.swarm_token.encode(), timeout_s=5
+            )
+            answer = json.loads(raw)
+            if "error" in answer:
+                raise BusRefused(
+                    f"the bus did not take the revocation: {answer['error'].get('description', '')}",
+                    "Restart zwerm on the device that runs the bus: it then reads the list anew.",
+                )
         finally:
             await bus.close()
