@@ -82,6 +82,7 @@ def run(
         )
     if not inputs and plan is None:
         raise click.UsageError("On which files? Give them with -i FILE or -i FOLDER.")
+    session.home.load()  # a device that is in no swarm hears it before any file is looked at
     return run_async(
         _run(session, goal, inputs, output, plan, detach=detach),
         timeout_s=session.timeout_s,
@@ -303,7 +304,7 @@ def runs_show(session: Session, run_id: str, bids: bool) -> int:
     )
     out.line(f"goal {clean(view['goal'])[:200]}")
     if view["message"]:
-        out.line(f"{view['code']}  {clean(view['message'])}")
+        out.line(f"{'' if view['code'] == 'OK' else view['code'] + '  '}{clean(view['message'])}")
     rows: list[tuple[object, ...]] = []
     for subtask in view["subtask_list"]:
         last = subtask["attempts"][-1] if subtask["attempts"] else None
