@@ -127,7 +127,6 @@ async def _run(
     from .run_client import OUTCOME_EXIT, RunClient
 
     out = session.out
-    session.home.load()  # without a swarm there is no point in looking at files
     files, skipped = gather(inputs) if inputs else ([], [])
     for item in skipped[:10]:
         out.warn(f"{clean(item.name)} is left out: {clean(item.message)}")
