@@ -184,6 +184,25 @@ _TOPICS = {
             (Exit.INTERRUPTED, "stopped by Ctrl-C"),
         )
     ),
+    "plan": """\
+A plan file says what to do step by step (zwerm run --plan FILE -i FOLDER); YAML or JSON:
+
+  goal: Which dates are in these documents?
+  steps:
+    - id: read                   # one subtask for each input
+      capability: doc.read
+      map: inputs                # or patterns: ["*.pdf", "*.docx"]
+    - id: find                   # one for each subtask of `read`
+      capability: text.extract
+      map: read
+      params: {kinds: [date]}
+    - id: table                  # one over all subtasks of `find`
+      capability: table.assemble
+      reduce: find
+      tolerant: true             # go on without those that failed
+  deliver: [table]               # by default the last step
+
+Each step may also have: label, inputs, after, tries, deadline_s, output_schema. `zwerm agents ls` shows capabilities.""",
     "ports": "  4747/tcp  the bus (TLS 1.3), on the device that ran `zwerm init`; another one if it was taken: `zwerm status`\n"
     "  5353/udp  multicast DNS, only to find the bus on the local network; may be blocked",
     "files": "  node.json, certificate.bin, charter.bin   what this device is in the swarm\n  keys/, tokens/, admin/   secrets, mode 0600\n"
@@ -194,7 +213,7 @@ _TOPICS = {
 @command("help")
 @click.argument("topic", required=False)
 def help_(session: Session, topic: str | None) -> int:
-    """Explain a topic (exit-codes, ports, files) or a command."""
+    """Explain a topic (exit-codes, plan, ports, files) or a command."""
     if topic in _TOPICS:
         session.out.line(_TOPICS[topic])
         session.out.document("help", {"topic": topic, "text": _TOPICS[topic]})
