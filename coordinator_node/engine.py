@@ -11,6 +11,7 @@ Composes: `runs` (begin, end), `scheduler` and `rounds` (what is next, who gets 
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -110,6 +111,8 @@ class Engine:
             not_before=now + self.settings.settle_s,
         )
         self.desks: dict[str, Desk] = {}
+        self.refused: Counter[str] = Counter()
+        """Claims that were signed and yet false, by code: `E_FENCE` names an attempt that was never awarded to its sender."""
         self.touched: dict[str, None] = {}
         self._step = Step()
         self._now = now

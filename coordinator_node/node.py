@@ -107,6 +107,10 @@ class CoordinatorRole:
         """Unix seconds that never go back."""
         return self._start_at + self._clock.monotonic()
 
+    def refused(self) -> int:
+        """How many signed claims were false."""
+        return sum(self.engine.refused.values())
+
     def node_name(self, node: str) -> str:
         """What people call a node."""
         presence = self.endpoint.roster.get(node)

@@ -296,12 +296,13 @@ class Work:
         what: _What = (
             "result" if isinstance(item, Result) else "failed" if isinstance(item, Failed) else "cancelled"
         )
-        known = 0 < item.attempt <= len(subtask.attempts)
-        if not known or (item.attempt, item.epoch, what) in subtask.late:
+        attempt = subtask.attempts[item.attempt - 1] if 0 < item.attempt <= len(subtask.attempts) else None
+        if attempt is None or (attempt.epoch, attempt.node) != (item.epoch, node):
+            # It was never awarded to this node: counted, and nothing more, for the journal is not for rent.
+            self._engine.refused["E_FENCE"] += 1
             return
-        attempt = subtask.attempts[item.attempt - 1]
-        if (attempt.epoch, attempt.node) != (item.epoch, node):
-            return  # it was never awarded to this node: nothing to remember, and the journal is not for rent
+        if (item.attempt, item.epoch, what) in subtask.late:
+            return
         self._engine.emit(
             desk,
             LateResult(

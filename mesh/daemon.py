@@ -282,6 +282,9 @@ class Daemon:
 
     def _refused(self) -> int:
         refused = sum(endpoint.refused() for endpoint in self.endpoints.values())
+        for role in self.roles.values():
+            count: Callable[[], int] | None = getattr(role, "refused", None)
+            refused += count() if count is not None else 0
         return refused + (sum(self.enroller.counts.values()) if self.enroller is not None else 0)
 
     def _fail(self, error: BaseException, stop: asyncio.Event) -> None:

@@ -124,6 +124,7 @@ def test_somebody_who_was_never_awarded_cannot_fill_the_journal(desk: Playbook) 
     for attempt in range(1, 50):
         desk.work("b", a_result("one", attempt, 7))
     assert len(desk.records) == count
+    assert desk.engine.refused == {"E_FENCE": 49}
 
 
 def test_an_award_that_nobody_takes_is_said_again_and_then_lost(desk: Playbook) -> None:
