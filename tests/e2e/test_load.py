@@ -12,8 +12,9 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
 HELD = 5
 """Jobs that keep a node busy: one in its slot, the rest in its queue."""
-WARM = 16
-ROUNDS = 3
+WARM = 32
+ROUNDS = 5
+"""In each phase. Scores have a random part (the auction explores), so single rounds may go the other way; price, time and load may not."""
 
 
 def settings(name: str) -> str:
@@ -85,7 +86,9 @@ def test_the_award_goes_to_the_free_one_of_two_equal_nodes_and_back_when_the_loa
         warm = bench.run("test.shout", WARM)
         assert {subtask["attempts"][-1]["node_name"] for subtask in warm["subtask_list"]} == {"ada", "bob"}
 
+        won = 0
         for busy, free in (("ada", "bob"), ("bob", "ada")):
+            scores: dict[str, float] = {"ada": 0.0, "bob": 0.0}
             gate = bench.hold(busy)
             for _ in range(ROUNDS):
                 [subtask] = bench.run("test.shout")["subtask_list"]
@@ -96,10 +99,13 @@ def test_the_award_goes_to_the_free_one_of_two_equal_nodes_and_back_when_the_loa
                     assert bids[busy][what] > bids[free][what], bids
                 assert bids[busy]["load"] >= bids[free]["load"]
                 assert bids[busy]["load"] == 1.0
-                assert bids[busy]["score"] < bids[free]["score"]
-                assert attempt["node_name"] == free
+                for name, bid in bids.items():
+                    scores[name] += bid["score"]
+                won += attempt["node_name"] == free
                 assert "2 bids" in attempt["reason"]
             bench.release(gate)
+            assert scores[free] > scores[busy]
+        assert won >= 2 * ROUNDS - 2
         shown = hub.zwerm("runs", "show", warm["run"][-8:], "--bids")
         assert shown.stdout.count("* ada") + shown.stdout.count("* bob") == WARM
 
