@@ -24,6 +24,7 @@ from mesh.roster import NodeGone, Presence
 from mesh.roster import NodeSeen as RosterSeen
 from protocol import subjects
 from protocol.messages import Event, Reject, ResultAck
+from protocol.records import RunClosed
 
 from . import orders
 from .archive import Archive
@@ -274,7 +275,8 @@ class CoordinatorRole:
             event = Event(
                 seq=number, at_ms=record.at_ms, kind=record.k, subtask=subtask, node=node, data=data
             )
-            self._speaker.say(subject, run, event)
+            # A screen does not show a twentieth of a second, and a thousand small messages cost the work its processor.
+            self._speaker.say(subject, run, event, lazy=not isinstance(record, RunClosed))
 
     def _carry_out(self, command: Command) -> None:
         if isinstance(command, Say):
