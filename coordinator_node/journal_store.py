@@ -18,6 +18,7 @@ from mesh.errors import MeshError, WriteConflict
 from protocol.errors import Rejected
 from protocol.records import Record, RunClosed
 
+from .crash_proc import crash_point, crash_points, crash_soon
 from .fold import apply
 from .lane import Durable, Lane
 from .orders import Command
@@ -135,6 +136,7 @@ class JournalStore:
                     return
                 durable, commands = lane.written()
                 self._released(run, durable, commands)
+                crash_point("append.released")
         finally:
             self._writing.discard(run)
             if not self._writing:
@@ -143,6 +145,9 @@ class JournalStore:
     async def _append(self, run: str, lane: Lane, records: Sequence[Record]) -> bool:
         """Make records durable, however long it takes; False when the run is somebody else's by now."""
         raw = self._endpoint.seal_record(run, records)
+        crash_points("before", (record.k for record in records))
+        crash_point("append.before")
+        crash_soon("append.flying")
         pause = _PAUSE_FIRST_S
         while True:
             try:
@@ -160,6 +165,8 @@ class JournalStore:
                 continue
             break
         self.appends += 1
+        crash_point("append.acked")
+        crash_points("durable", (record.k for record in records))
         return True
 
     async def closed(self, run: str) -> RunClosed | None:

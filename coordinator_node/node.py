@@ -30,6 +30,7 @@ from . import orders
 from .archive import Archive
 from .checking_store import Checker
 from .config import load_config
+from .crash_proc import crash_point
 from .engine import Engine
 from .journal_store import JournalStore
 from .lane import Durable
@@ -164,8 +165,10 @@ class CoordinatorRole:
                 await asyncio.sleep(pause)
                 pause = min(5.0, pause * 2)
                 continue
+            crash_point("recover.read")
             for event in recovered:
                 self.take(event)
+            crash_point("recover.taken")
             return True
         return False
 
@@ -245,7 +248,9 @@ class CoordinatorRole:
         now = self.now()
         if self._trace is not None:
             self._trace.event(event, now)
+        crash_point("event.before")
         step = self.engine.handle(event, now)
+        crash_point("event.folded")
         if step.records or step.commands:
             self._submit(step)
 
@@ -266,7 +271,9 @@ class CoordinatorRole:
     def _released(self, run: str, durable: Sequence[Durable], commands: Sequence[Command]) -> None:
         """Records are in the journal: carry out what they justify, then tell watchers, who are in no hurry."""
         for command in commands:
+            crash_point("command.before")
             self._carry_out(command)
+            crash_point("command.after")
         if not durable:
             return
         subject = subjects.events(run)
@@ -305,7 +312,10 @@ class CoordinatorRole:
                 self.take(orders.RunForgotten(run))
 
     async def _check(self, command: CheckResult) -> None:
-        self.take(await self._checker.check(command))
+        crash_point("check.before")
+        event = await self._checker.check(command)
+        crash_point("check.after")
+        self.take(event)
 
     # --- time ----------------------------------------------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from protocol.errors import ZwermError
 from protocol.messages import CancelRun, ListNodes, ListRuns, Ping, Reply, ShowRun, SubmitRun
 from protocol.messages.base import JsonObject
 
+from .crash_proc import crash_point
 from .errors import PlanInvalid, RunUnknown
 from .orders import CancelAsked, RunAccepted
 from .planner import Request, find_planner
@@ -133,10 +134,12 @@ class RunsService:
         artifacts, me = role.endpoint.artifacts, role.endpoint.me
         goal_ref = await artifacts.put(request.goal.encode(), me)
         plan_ref = await artifacts.put(plan.model_dump_json(by_alias=True).encode(), me)
+        crash_point("submit.planned")
         if run not in self._waiting and run not in role.engine.desks:
             self._waiting[run] = asyncio.get_running_loop().create_future()
             role.take(RunAccepted(run, goal_ref, request.inputs, request.skipped, by, plan, plan_ref))
         await self._until_stands(run)
+        crash_point("submit.stands")
         return Reply(ok=True, data={"run": run, "planner": plan.planner, "subtasks": len(plan.subtasks)})
 
     async def _until_stands(self, run: str) -> None:

@@ -16,6 +16,7 @@ from mesh.errors import MeshError
 from protocol.errors import ZwermError
 from protocol.messages import Announce, Award, Cancel, Event, Item, Withdraw
 
+from .crash_proc import crash_points
 from .offers import award_values, values
 
 if TYPE_CHECKING:
@@ -89,12 +90,15 @@ class Speaker:
 
     async def _send(self, subject: str, run: str, items: list[Item]) -> None:
         ttl_s = _SHORT_TTL_S if isinstance(items[0], (Announce, Cancel, Withdraw)) else _TTL_S
+        kind = (type(items[0]).__name__,)
+        crash_points("say", kind)
         try:
             await self._endpoint.send(subject, items, run=run, ttl_s=ttl_s)
         except MeshError as error:
             log.warning("%d %s of run %s not sent: %s", len(items), type(items[0]).__name__, run[-6:], error)
         except ZwermError:
             log.exception("%d %s of run %s not sent", len(items), type(items[0]).__name__, run[-6:])
+        crash_points("said", kind)
 
 
 def _parts(items: list[Item]) -> Iterator[list[Item]]:
