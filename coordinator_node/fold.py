@@ -8,22 +8,30 @@ refused before anything changes: `InvalidTransition`, with the story so far; the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
+from protocol.plan import Skeleton
 from protocol.records import (
     Accepted,
     AttemptFailed,
+    AttemptMoved,
     Awarded,
+    BudgetNoted,
     CancelRequested,
     LateResult,
     Owned,
     PlanAdopted,
+    PlanRevised,
     Record,
     Refused,
     Rejected,
     RunClosed,
     RunOpened,
+    RunPaused,
+    RunResumed,
     SubtaskCancelled,
+    SubtaskCancelRequested,
     SubtaskFailed,
     Unbid,
 )
@@ -102,6 +110,9 @@ def _opened(state: RunState | None, record: RunOpened) -> RunState:
         opened_ms=record.at_ms,
         inputs=record.inputs,
         skipped=record.skipped,
+        budget=record.budget,
+        parent=record.parent,
+        depth=record.depth,
         records=1,
     )
 
@@ -148,6 +159,58 @@ def _wire(state: RunState) -> None:
             state.ready[name] = None
 
 
+def _plan_revised(state: RunState, record: PlanRevised) -> None:
+    _run_may(state, record.k)
+    revised = _subtask(state, record.subtask, record.k)
+    if not state.planned:
+        raise _illegal(state, f"{record.k} before the whole plan is there", revised)
+    form = [skeleton for skeleton in record.subtasks if skeleton.id == record.subtask]
+    fresh = {skeleton.id: skeleton for skeleton in record.subtasks if skeleton.id != record.subtask}
+    if len(form) != 1 or len(fresh) != len(record.subtasks) - 1 or fresh.keys() & state.subtasks.keys():
+        raise _illegal(state, f"{record.k} has a subtask twice, or not the one that it is about", revised)
+    _check_revision(state, record, form[0], fresh)
+    for name in dict.fromkeys(revised.skeleton.needs):
+        state.subtasks[name].dependents.remove(record.subtask)
+    state.plan = record.plan
+    state.ready.pop(record.subtask, None)
+    state.doomed.pop(record.subtask, None)
+    revised.skeleton, revised.past_attempts = form[0], len(revised.attempts)
+    revised.unbid, revised.unbid_rounds = None, 0
+    for name, skeleton in fresh.items():
+        state.subtasks[name] = SubtaskState(skeleton=skeleton)
+    state.unfinished += len(fresh)
+    for name in (record.subtask, *fresh):
+        _wire_one(state, name)
+
+
+def _check_revision(state: RunState, record: PlanRevised, form: Skeleton, fresh: dict[str, Skeleton]) -> None:
+    """A revised plan is a plan: every need is there, and it has no cycle."""
+    graph = {name: subtask.skeleton.needs for name, subtask in state.subtasks.items()}
+    graph |= {name: skeleton.needs for name, skeleton in fresh.items()}
+    graph[form.id] = form.needs
+    for name in (form.id, *fresh):
+        for need in graph[name]:
+            if need not in graph:
+                raise _illegal(state, f"subtask {name!r} needs {need!r}, which is not in the plan")
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError:
+        raise _illegal(state, f"{record.k} for {record.subtask!r} makes a cycle") from None
+
+
+def _wire_one(state: RunState, name: str) -> None:
+    """Count the needs of one subtask that have not ended, and see whether it can begin."""
+    subtask = state.subtasks[name]
+    needs = dict.fromkeys(subtask.skeleton.needs)
+    subtask.unmet = sum(not state.subtasks[need].terminal for need in needs)
+    for need in needs:
+        state.subtasks[need].dependents.append(name)
+        if state.subtasks[need].status in ("failed", "cancelled") and not subtask.skeleton.tolerant:
+            state.doomed.setdefault(name, state.subtasks[need].cause or need)
+    if subtask.unmet == 0 and name not in state.doomed:
+        state.ready[name] = None
+
+
 def _owned(state: RunState, record: Owned) -> None:
     _run_may(state, record.k)
     if record.epoch <= state.epoch:
@@ -159,6 +222,21 @@ def _cancel_requested(state: RunState, record: CancelRequested) -> None:
     _run_may(state, record.k)
     state.status = RUN[state.status, record.k]
     state.cancelled_by, state.cancel_reason = record.by, record.reason
+
+
+def _paused(state: RunState, record: RunPaused) -> None:
+    _run_may(state, record.k)
+    state.paused, state.paused_by, state.pause_reason = True, record.by, record.reason
+
+
+def _resumed(state: RunState, record: RunResumed) -> None:
+    _run_may(state, record.k)
+    state.paused, state.paused_by, state.pause_reason = False, "", ""
+
+
+def _budget_noted(state: RunState, record: BudgetNoted) -> None:
+    _run_may(state, record.k)
+    state.budget_notes.append(record)
 
 
 def _run_closed(state: RunState, record: RunClosed) -> None:
@@ -189,8 +267,9 @@ def _awarded(state: RunState, record: Awarded) -> None:
     subtask = _subtask(state, record.subtask, record.k)
     if record.subtask not in state.ready:
         raise _illegal(state, f"{record.subtask!r} is awarded before it may be", subtask)
-    if state.status != "open":
-        raise _illegal(state, f"{record.subtask!r} is awarded while the run is {state.status}", subtask)
+    if state.status != "open" or state.paused or subtask.cancelling:
+        how = state.status if state.status != "open" else "paused" if state.paused else "giving it up"
+        raise _illegal(state, f"{record.subtask!r} is awarded while the run is {how}", subtask)
     if record.epoch != state.epoch or record.attempt != len(subtask.attempts) + 1:
         raise _illegal(
             state, f"award of attempt {record.attempt}, epoch {record.epoch}, out of order", subtask
@@ -210,6 +289,8 @@ def _awarded(state: RunState, record: Awarded) -> None:
             awarded_ms=record.at_ms,
             bids=record.bids,
             reason=record.reason,
+            reserved=record.reserved,
+            hedge=record.hedge,
         )
     )
 
@@ -253,6 +334,7 @@ def _refused(state: RunState, record: Refused) -> None:
 def _attempt_failed(state: RunState, record: AttemptFailed) -> None:
     subtask, attempt = _held(state, record)
     attempt.code, attempt.message, attempt.retryable = record.code, record.message, record.retryable
+    attempt.used, attempt.partial = record.used, record.partial
     _reopen(state, subtask)
 
 
@@ -264,7 +346,7 @@ def _rejected(state: RunState, record: Rejected) -> None:
 
 def _accepted(state: RunState, record: Accepted) -> None:
     subtask, attempt = _held(state, record)
-    attempt.wall_ms, attempt.cpu_ms = record.wall_ms, record.cpu_ms
+    attempt.wall_ms, attempt.cpu_ms, attempt.used = record.wall_ms, record.cpu_ms, record.used
     subtask.status, subtask.outputs = "accepted", record.outputs
     _ended(state, subtask, record.at_ms)
 
@@ -281,14 +363,27 @@ def _subtask_failed(state: RunState, record: SubtaskFailed) -> None:
     _ended(state, subtask, record.at_ms)
 
 
+def _moved(state: RunState, record: AttemptMoved) -> None:
+    subtask = _subtask(state, record.subtask, record.k)
+    attempt = subtask.attempts[-1]
+    if (record.attempt, record.epoch, record.node) != (attempt.number, attempt.epoch, attempt.node):
+        raise _illegal(state, f"{record.k} names attempt {record.attempt}, which does not hold", subtask)
+    attempt.state, attempt.wait_ms, attempt.note = record.state, record.wait_ms, record.note
+
+
+def _subtask_cancel_requested(state: RunState, record: SubtaskCancelRequested) -> None:
+    subtask = _subtask(state, record.subtask, record.k)
+    subtask.cancelling, subtask.cancel_reason = True, record.reason
+
+
 def _subtask_cancelled(state: RunState, record: SubtaskCancelled) -> None:
     subtask = _subtask(state, record.subtask, record.k)
-    if state.status != "cancelling":
+    if state.status != "cancelling" and not subtask.cancelling:
         raise _illegal(state, f"{record.subtask!r} is cancelled although nobody asked for it", subtask)
     if subtask.status == "awarded":
         subtask.attempts[-1].status = "cancelled"
         subtask.attempts[-1].ended_ms = record.at_ms
-    subtask.status, subtask.code = "cancelled", "E_CANCELLED"
+    subtask.status, subtask.code, subtask.message = "cancelled", "E_CANCELLED", subtask.cancel_reason
     _ended(state, subtask, record.at_ms)
 
 
@@ -304,7 +399,8 @@ def _ended(state: RunState, subtask: SubtaskState, at_ms: int) -> None:
         dependent.unmet -= 1
         if dependent.status != "open":
             continue
-        if subtask.status == "failed" and not dependent.skeleton.tolerant and waiting not in state.doomed:
+        lost = subtask.status == "failed" or (subtask.status == "cancelled" and state.status == "open")
+        if lost and not dependent.skeleton.tolerant and waiting not in state.doomed:
             state.doomed[waiting] = subtask.cause or name
         if dependent.unmet == 0 and waiting not in state.doomed:
             state.ready[waiting] = None
@@ -312,8 +408,12 @@ def _ended(state: RunState, subtask: SubtaskState, at_ms: int) -> None:
 
 _HANDLERS: dict[type[Any], Callable[[RunState, Any], None]] = {
     PlanAdopted: _plan_adopted,
+    PlanRevised: _plan_revised,
     Owned: _owned,
     CancelRequested: _cancel_requested,
+    RunPaused: _paused,
+    RunResumed: _resumed,
+    BudgetNoted: _budget_noted,
     RunClosed: _run_closed,
     Awarded: _awarded,
     Unbid: _unbid,
@@ -323,5 +423,7 @@ _HANDLERS: dict[type[Any], Callable[[RunState, Any], None]] = {
     Accepted: _accepted,
     LateResult: _late,
     SubtaskFailed: _subtask_failed,
+    AttemptMoved: _moved,
+    SubtaskCancelRequested: _subtask_cancel_requested,
     SubtaskCancelled: _subtask_cancelled,
 }

@@ -11,13 +11,16 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from protocol.artifact import ArtifactRef
-from protocol.messages import Missing, NamedRef
+from protocol.messages import Budget, Missing, NamedRef, Usage
+from protocol.messages.work import WorkState
 from protocol.plan import Skeleton
-from protocol.records import BidNote, Unbid
+from protocol.records import BidNote, BudgetNoted, Unbid
 
 __all__ = ["AttemptState", "AttemptStatus", "RunState", "RunStatus", "SubtaskState", "SubtaskStatus"]
 
 RunStatus = Literal["open", "cancelling", "closed"]
+_NOTHING = Usage()
+
 SubtaskStatus = Literal["open", "awarded", "accepted", "failed", "cancelled"]
 AttemptStatus = Literal["awarded", "refused", "failed", "rejected", "accepted", "cancelled"]
 
@@ -44,6 +47,13 @@ class AttemptState:
     retryable: bool = True
     wall_ms: int = 0
     cpu_ms: int = 0
+    reserved: Usage | None = None
+    used: Usage = _NOTHING
+    partial: list[NamedRef] = field(default_factory=list)
+    hedge: bool = False
+    state: WorkState = "working"
+    wait_ms: int = 0
+    note: str = ""
 
 
 @dataclass(slots=True)
@@ -64,6 +74,11 @@ class SubtaskState:
     late: set[tuple[int, int, str]] = field(default_factory=set)
     """(attempt, epoch, what) of results that came too late: recorded once each."""
     ended_ms: int = 0
+    cancelling: bool = False
+    """Somebody asked to stop this subtask."""
+    cancel_reason: str = ""
+    past_attempts: int = 0
+    """Attempts before its plan was revised last: they say nothing about its present form."""
 
     @property
     def current(self) -> AttemptState | None:
@@ -117,6 +132,13 @@ class RunState:
     hint: str = ""
     deliverables: list[NamedRef] = field(default_factory=list)
     closed_ms: int = 0
+    budget: Budget | None = None
+    parent: str | None = None
+    depth: int = 0
+    paused: bool = False
+    paused_by: str = ""
+    pause_reason: str = ""
+    budget_notes: list[BudgetNoted] = field(default_factory=list)
 
     @property
     def planned(self) -> bool:

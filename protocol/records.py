@@ -13,26 +13,34 @@ from pydantic import Field, StringConstraints, TypeAdapter
 
 from .artifact import ArtifactRef
 from .ids import AgentName, NodeHex, RunId, SubtaskId
-from .messages.base import Code, Item, Millis, Missing, NamedRef, Note, Text
+from .messages.base import Amount, Budget, Code, Item, Millis, Missing, NamedRef, Note, Text, Usage
 from .messages.contract import Attempt, Epoch, Round
+from .messages.work import Partial, WorkState
 from .plan import Skeleton
 
 __all__ = [
+    "DEPTH_MAX",
     "RECORDS_PER_MESSAGE_MAX",
     "Accepted",
     "AttemptFailed",
+    "AttemptMoved",
     "Awarded",
     "BidNote",
+    "BudgetNoted",
     "CancelRequested",
     "DeclineNote",
     "LateResult",
     "Owned",
     "PlanAdopted",
+    "PlanRevised",
     "Record",
     "Refused",
     "Rejected",
     "RunClosed",
     "RunOpened",
+    "RunPaused",
+    "RunResumed",
+    "SubtaskCancelRequested",
     "SubtaskCancelled",
     "SubtaskFailed",
     "Unbid",
@@ -41,6 +49,11 @@ __all__ = [
 
 RECORDS_PER_MESSAGE_MAX = 256
 """Group commit: so many records of one run go into one journal message at most."""
+
+DEPTH_MAX = 8
+"""Runs inside one another; a coordinator allows fewer by default."""
+
+_NOTHING = Usage()
 
 AtMs = Annotated[int, Field(ge=0, le=1 << 52)]
 BusKey = Annotated[str, StringConstraints(pattern=r"^U[A-Z2-7]{55}$")]
@@ -58,6 +71,10 @@ class RunOpened(Item):
     by: NodeHex
     epoch: Epoch
     owner: NodeHex
+    budget: Budget | None = None
+    parent: RunId | None = None
+    depth: Annotated[int, Field(ge=0, le=DEPTH_MAX)] = 0
+    """How many runs are above it."""
 
 
 class PlanAdopted(Item):
@@ -117,6 +134,10 @@ class Awarded(Item):
     deadline_ms: Millis
     bids: Annotated[list[BidNote], Field(max_length=64)] = []
     reason: Note = ""
+    reserved: Usage | None = None
+    """Taken from the run's budget until the attempt ends: it can use no more."""
+    hedge: bool = False
+    """A second attempt beside one that is late; the first good result of the two counts."""
 
 
 class Unbid(Item):
@@ -155,6 +176,9 @@ class AttemptFailed(Item):
     code: Code
     message: Text = ""
     retryable: bool = True
+    used: Usage = _NOTHING
+    partial: Partial = []
+    """What the attempt left of its work: offered to the next one."""
 
 
 class Rejected(Item):
@@ -181,6 +205,7 @@ class Accepted(Item):
     outputs: Annotated[list[NamedRef], Field(max_length=256)] = []
     wall_ms: Millis
     cpu_ms: Millis = 0
+    used: Usage = _NOTHING
 
 
 class LateResult(Item):
@@ -207,7 +232,7 @@ class SubtaskFailed(Item):
 
 
 class SubtaskCancelled(Item):
-    """Terminal for the subtask: the run was cancelled."""
+    """Terminal for the subtask: the run, or this subtask, was cancelled."""
 
     k: Literal["subtask.cancelled"] = "subtask.cancelled"
     at_ms: AtMs
@@ -220,6 +245,71 @@ class CancelRequested(Item):
     k: Literal["run.cancelling"] = "run.cancelling"
     at_ms: AtMs
     by: NodeHex
+    reason: Note = ""
+
+
+class SubtaskCancelRequested(Item):
+    """Somebody asked to stop one subtask; what needs it fails with it, unless it is tolerant."""
+
+    k: Literal["subtask.cancelling"] = "subtask.cancelling"
+    at_ms: AtMs
+    subtask: SubtaskId
+    by: NodeHex
+    reason: Note = ""
+
+
+class RunPaused(Item):
+    """Nothing more is awarded until `run.resumed`; attempts that hold go on."""
+
+    k: Literal["run.paused"] = "run.paused"
+    at_ms: AtMs
+    by: NodeHex
+    reason: Note = ""
+
+
+class RunResumed(Item):
+    """The run goes on."""
+
+    k: Literal["run.resumed"] = "run.resumed"
+    at_ms: AtMs
+    by: NodeHex
+
+
+class AttemptMoved(Item):
+    """An attempt began to wait (for a limit of use, for a person), or works again."""
+
+    k: Literal["attempt.state"] = "attempt.state"
+    at_ms: AtMs
+    subtask: SubtaskId
+    attempt: Attempt
+    epoch: Epoch
+    node: NodeHex
+    state: WorkState
+    wait_ms: Millis = 0
+    note: Note = ""
+
+
+class BudgetNoted(Item):
+    """So much of a budget is used or reserved that people should know (`warn`), or nothing more is awarded (`stop`)."""
+
+    k: Literal["budget.noted"] = "budget.noted"
+    at_ms: AtMs
+    kind: Literal["money", "tokens", "steps", "bytes_out", "children", "wall_ms"]
+    level: Literal["warn", "stop"]
+    used: Amount
+    limit: Amount
+    scope: Note = ""
+    """Whose budget: empty for the run's own."""
+
+
+class PlanRevised(Item):
+    """`subtask` cannot be done as planned: `subtasks` has its new form under its old id, and what it newly needs; `plan` is the whole new plan."""
+
+    k: Literal["plan.revised"] = "plan.revised"
+    at_ms: AtMs
+    plan: ArtifactRef
+    subtask: SubtaskId
+    subtasks: Annotated[list[Skeleton], Field(min_length=1, max_length=100)]
     reason: Note = ""
 
 
@@ -249,6 +339,12 @@ Record = Annotated[
     | SubtaskFailed
     | SubtaskCancelled
     | CancelRequested
+    | SubtaskCancelRequested
+    | RunPaused
+    | RunResumed
+    | AttemptMoved
+    | BudgetNoted
+    | PlanRevised
     | RunClosed,
     Field(discriminator="k"),
 ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from .base import Item, Missing, NamedRef
+from .base import Budget, Item, Missing, NamedRef, Usage
 from .contract import Announce, Award, Bid, Confirm, Decline, Offer, Refuse, Reject, Withdraw
 from .control import (
     CancelRun,
@@ -17,11 +17,14 @@ from .control import (
     ListInvites,
     ListNodes,
     ListRuns,
+    PauseRun,
     Ping,
     Renew,
     Reply,
+    ResumeRun,
     RevokeInvite,
     RevokeNode,
+    RunEvents,
     ShowRun,
     SubmitRun,
 )
@@ -36,6 +39,7 @@ __all__ = [
     "Announce",
     "Award",
     "Bid",
+    "Budget",
     "Cancel",
     "CancelRun",
     "Cancelled",
@@ -57,6 +61,7 @@ __all__ = [
     "Missing",
     "NamedRef",
     "Offer",
+    "PauseRun",
     "Ping",
     "Progress",
     "Refuse",
@@ -65,13 +70,16 @@ __all__ = [
     "Reply",
     "Result",
     "ResultAck",
+    "ResumeRun",
     "Revocation",
     "RevokeInvite",
     "RevokeNode",
+    "RunEvents",
     "ShowRun",
     "Started",
     "SubmitRun",
     "Type",
+    "Usage",
     "Who",
     "Withdraw",
     "type_of",
@@ -116,6 +124,9 @@ class Type(IntEnum):
     REVOKE_NODE = 0x030A
     RENEW = 0x030B
     PING = 0x030C
+    PAUSE_RUN = 0x030D
+    RESUME_RUN = 0x030E
+    RUN_EVENTS = 0x030F
     REPLY = 0x0380
     EVENT = 0x0401
     REVOCATION = 0x0501
@@ -157,6 +168,9 @@ MESSAGES: dict[Type, type[Item]] = {
     Type.REVOKE_NODE: RevokeNode,
     Type.RENEW: Renew,
     Type.PING: Ping,
+    Type.PAUSE_RUN: PauseRun,
+    Type.RESUME_RUN: ResumeRun,
+    Type.RUN_EVENTS: RunEvents,
     Type.REPLY: Reply,
     Type.EVENT: Event,
     Type.REVOCATION: Revocation,

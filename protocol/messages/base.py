@@ -13,6 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 from ..artifact import ArtifactRef
 
 __all__ = [
+    "Amount",
+    "Budget",
     "Code",
     "Fraction",
     "Item",
@@ -22,6 +24,7 @@ __all__ = [
     "NamedRef",
     "Note",
     "Text",
+    "Usage",
 ]
 
 
@@ -57,3 +60,28 @@ class Missing(Item):
     name: Annotated[str, StringConstraints(min_length=1, max_length=255)]
     code: Code
     message: Text = ""
+
+
+Amount = Annotated[int, Field(ge=0, le=1 << 52)]
+"""A count of something that is spent."""
+
+
+class Usage(Item):
+    """What was, will or may be spent. Money is in micro-credits, as in a bid's price; `children` are runs that an agent begins on its own."""
+
+    money: Amount = 0
+    tokens: Amount = 0
+    steps: Amount = 0
+    bytes_out: Amount = 0
+    children: Amount = 0
+
+
+class Budget(Item):
+    """The most that a run may spend, each of what it names; what is None has no bound. `wall_ms`: from its beginning to its end."""
+
+    money: Amount | None = None
+    tokens: Amount | None = None
+    steps: Amount | None = None
+    bytes_out: Amount | None = None
+    children: Amount | None = None
+    wall_ms: Millis | None = None

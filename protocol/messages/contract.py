@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from ..ids import AgentName, CapabilityName, SubtaskId
-from .base import Code, Fraction, Item, JsonObject, Millis, Missing, NamedRef, Note
+from .base import Code, Fraction, Item, JsonObject, Millis, Missing, NamedRef, Note, Usage
 
 __all__ = [
     "Announce",
@@ -27,6 +27,8 @@ __all__ = [
     "Round",
     "Withdraw",
 ]
+
+_NOTHING = Usage()
 
 Round = Annotated[int, Field(ge=1, le=1 << 52)]
 Attempt = Annotated[int, Field(ge=1, le=1 << 20)]
@@ -76,6 +78,10 @@ class Bid(Item):
     quiet_ms: Millis = 10_000
     valid_ms: Millis = 10_000
     """How long the slot stays softly reserved for this bid."""
+    unpriced: bool = False
+    """The agent cannot say what it will cost: that is unknown, and never nothing; `price` then has no meaning."""
+    estimate: Usage = _NOTHING
+    """What it will use at most, money left aside; 0 says nothing."""
 
 
 class Decline(Item):
@@ -118,6 +124,10 @@ class Award(Item):
     deadline_ms: Millis
     confirm: bool = False
     """Answer with `confirm` at once, because the work is long; otherwise `started` is answer enough."""
+    caps: Usage | None = None
+    """What the attempt may use and no more; None: no bound."""
+    partial: Annotated[list[NamedRef], Field(max_length=16)] = []
+    """What earlier attempts left of their work."""
 
 
 class Reject(Item):

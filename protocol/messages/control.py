@@ -10,7 +10,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from .base import Item, JsonObject, Missing, NamedRef, Note, Text
+from ..ids import RunId
+from .base import Budget, Item, JsonObject, Missing, NamedRef, Note, Text
 
 __all__ = [
     "CancelRun",
@@ -19,11 +20,14 @@ __all__ = [
     "ListInvites",
     "ListNodes",
     "ListRuns",
+    "PauseRun",
     "Ping",
     "Renew",
     "Reply",
+    "ResumeRun",
     "RevokeInvite",
     "RevokeNode",
+    "RunEvents",
     "ShowRun",
     "SubmitRun",
 ]
@@ -42,13 +46,38 @@ class SubmitRun(Item):
     planner: Word = "rule"
     plan: JsonObject | None = None
     """A plan file's content, for planner `file`."""
+    budget: Budget | None = None
+    parent: RunId | None = None
+    """The run whose work asked for this one; what this one spends is that one's, too."""
 
 
 class CancelRun(Item):
-    """0302: stop a run."""
+    """0302: stop a run, or one subtask of it."""
 
     run: RunOrShort
     reason: Note = ""
+    subtask: Annotated[str, StringConstraints(max_length=64)] = ""
+
+
+class PauseRun(Item):
+    """030D: award nothing more of a run until it is resumed; what is at work goes on."""
+
+    run: RunOrShort
+    reason: Note = ""
+
+
+class ResumeRun(Item):
+    """030E: go on with a paused run."""
+
+    run: RunOrShort
+
+
+class RunEvents(Item):
+    """030F: what happened in a run since its event number `after`, from its journal."""
+
+    run: RunOrShort
+    after: Annotated[int, Field(ge=0, le=1 << 52)] = 0
+    limit: Annotated[int, Field(ge=1, le=1000)] = 200
 
 
 class ListRuns(Item):

@@ -46,6 +46,8 @@ class Heartbeat(Item):
     running: Annotated[int, Field(ge=0, le=1 << 16)] = 0
     refused: Annotated[int, Field(ge=0, le=1 << 52)] = 0
     """Envelopes that this node has refused since it started (invariant 8: counted and shown)."""
+    halted: bool = False
+    """Its agents were stopped by order, and it takes no work."""
 
 
 class Goodbye(Item):

@@ -5,15 +5,36 @@ Each names (subtask, attempt, epoch): the fence that makes a late message harmle
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from ..ids import SubtaskId
-from .base import Code, Fraction, Item, Millis, NamedRef, Note, Text
+from .base import Code, Fraction, Item, Millis, NamedRef, Note, Text, Usage
 from .contract import Attempt, Epoch
 
-__all__ = ["Cancel", "Cancelled", "Failed", "Progress", "Result", "ResultAck", "Started"]
+__all__ = [
+    "PARTIAL_MAX",
+    "Cancel",
+    "Cancelled",
+    "Failed",
+    "Partial",
+    "Progress",
+    "Result",
+    "ResultAck",
+    "Started",
+    "WorkState",
+]
+
+
+PARTIAL_MAX = 16
+"""Files of unfinished work that are kept: enough for what one attempt made so far, too few to fill a message."""
+
+Partial = Annotated[list[NamedRef], Field(max_length=PARTIAL_MAX)]
+WorkState = Literal["working", "limited", "person"]
+"""What an attempt is doing: it works, it waits for somebody's limit of use to pass, or it waits for a person."""
+
+_NOTHING = Usage()
 
 
 class Fenced(Item):
@@ -34,6 +55,13 @@ class Progress(Fenced):
     step: Annotated[int, Field(ge=0, le=1 << 40)]
     fraction: Fraction = 0.0
     note: Note = ""
+    state: WorkState = "working"
+    wait_ms: Millis = 0
+    """About how long it will wait, when it does."""
+    used: Usage = _NOTHING
+    """By this attempt, so far."""
+    partial: Partial = []
+    """What it has stored of its work so far; each message has all of it."""
 
 
 class Result(Fenced):
@@ -42,6 +70,7 @@ class Result(Fenced):
     outputs: Annotated[list[NamedRef], Field(max_length=256)] = []
     wall_ms: Millis
     cpu_ms: Millis = 0
+    used: Usage = _NOTHING
 
 
 class Failed(Fenced):
@@ -50,10 +79,17 @@ class Failed(Fenced):
     code: Code
     message: Text = ""
     retryable: bool = True
+    used: Usage = _NOTHING
+    partial: Partial = []
+    retry_ms: Millis = 0
+    """Another try makes no sense earlier than this."""
 
 
 class Cancelled(Fenced):
     """0124: stopped as asked; nothing of it runs any more."""
+
+    used: Usage = _NOTHING
+    partial: Partial = []
 
 
 class Cancel(Fenced):

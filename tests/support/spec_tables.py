@@ -165,7 +165,7 @@ class Value:
                 found += [[wrong] for wrong in self.of.wrong()]
                 found += [[]] if self.low else []
             case "item":
-                found += [{}, {"more": 1}]
+                found += [{"more": 1}, *([{}] if any(one.required for one in all_items()[self.item]) else [])]
         return found
 
 

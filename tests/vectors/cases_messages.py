@@ -87,6 +87,25 @@ MESSAGES: dict[int, tuple[str, dict[str, Any], dict[str, Any]]] = {
     0x0503: ("halt", {"halt": b"\xc1\x4f"}, {"reason": "a drill"}),
 }  # fmt: skip
 
+# Revision 3: what it added to messages that were there, and the messages that it added.
+USED = {"money": 120_000, "tokens": 900, "steps": 4, "bytes_out": 300, "children": 1}
+ADDED: dict[int, dict[str, Any]] = {
+    0x0102: {"unpriced": True, "estimate": USED},
+    0x0110: {"caps": USED, "partial": [FILE]},
+    0x0121: {"state": "limited", "wait_ms": 60_000, "used": USED, "partial": [FILE]},
+    0x0122: {"used": USED},
+    0x0123: {"used": USED, "partial": [FILE], "retry_ms": 60_000},
+    0x0124: {"used": USED, "partial": [FILE]},
+    0x0202: {"halted": True},
+    0x0301: {"budget": {**USED, "wall_ms": 60_000}, "parent": RUN},
+    0x0302: {"subtask": "read.3"},
+}
+MESSAGES_3: dict[int, tuple[str, dict[str, Any], dict[str, Any]]] = {
+    0x030D: ("pause_run", {"run": RUN}, {"reason": "lunch"}),
+    0x030E: ("resume_run", {"run": RUN}, {}),
+    0x030F: ("run_events", {"run": RUN}, {"after": 12, "limit": 1000}),
+}
+
 HELD = {**FENCE, "node": NODE}
 RECORDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "run.opened": ({"run": RUN, "goal": REF, "by": NODE, "epoch": 1, "owner": NODE}, {"inputs": [FILE], "skipped": [GONE]}),
@@ -109,6 +128,20 @@ RECORDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "run.cancelling": ({"by": NODE}, {"reason": "a mistake"}),
     "run.closed": ({"outcome": "partial"}, {"code": "E_WORK", "message": "without one", "hint": "Look.", "deliverables": [TYPED]}),
 }  # fmt: skip
+RECORDS_ADDED: dict[str, dict[str, Any]] = {
+    "run.opened": {"budget": {"money": 0, "tokens": None}, "parent": RUN, "depth": 8},
+    "subtask.awarded": {"reserved": USED, "hedge": True},
+    "attempt.failed": {"used": USED, "partial": [FILE]},
+    "subtask.accepted": {"used": USED},
+}
+RECORDS_3: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "subtask.cancelling": ({"subtask": "read.3", "by": NODE}, {"reason": "a mistake"}),
+    "run.paused": ({"by": NODE}, {"reason": "lunch"}),
+    "run.resumed": ({"by": NODE}, {}),
+    "attempt.state": ({**HELD, "state": "person"}, {"wait_ms": 60_000, "note": "may it send this?"}),
+    "budget.noted": ({"kind": "money", "level": "warn", "used": 80, "limit": 100}, {"scope": "node nas"}),
+    "plan.revised": ({"plan": REF, "subtask": "read.3", "subtasks": [{"id": "read.3b", "capability": "doc.ocr"}]}, {"reason": "no text"}),
+}  # fmt: skip
 JOURNAL = 0x0601
 
 
@@ -119,12 +152,12 @@ def case(name: str, code: str, clause: str, comment: str, kind: int, body: Any, 
 
 
 def record(name: str, *, full: bool = True) -> dict[str, Any]:
-    required, more = RECORDS[name]
+    required, more = (RECORDS | RECORDS_3)[name]
     return {"k": name, "at_ms": NOW_MS, **required, **(more if full else {})}
 
 
 def messages() -> Iterator[Case]:
-    for kind, (name, required, more) in MESSAGES.items():
+    for kind, (name, required, more) in {**MESSAGES, **MESSAGES_3}.items():
         yield case(
             f"ok-{name}", "OK", "MSG-4", f"A {name} with all of its fields.", kind, [{**required, **more}]
         )
@@ -147,6 +180,13 @@ def messages() -> Iterator[Case]:
             yield case(
                 f"e-{name}-nil", "E_SCHEMA", "MSG-4", f"Nil for {first}.", kind, [{**required, first: None}]
             )
+    for kind, added in ADDED.items():
+        name, required, more = MESSAGES[kind]
+        item = {**required, **more, **added}
+        yield case(f"ok-{name}-3", "OK", "MSG-4", f"A {name} with all fields of revision 3.", kind, [item])
+        for key in added:
+            wrong = [{**item, key: 7.5}]
+            yield case(f"e-{name}-3-{key}", "E_SCHEMA", "MSG-4", f"7.5 for {key}.", kind, wrong)
     confirm, bid = 0x0112, MESSAGES[0x0102][1]
     yield case("ok-250", "OK", "MSG-1", "250 items.", confirm, [FENCE] * 250, 250)
     yield case("e-251", "E_SCHEMA", "MSG-1", "251 items.", confirm, [FENCE] * 251)
@@ -207,7 +247,16 @@ def messages() -> Iterator[Case]:
 
 
 def records() -> Iterator[Case]:
-    for name in RECORDS:
+    for name, added in RECORDS_ADDED.items():
+        text = name.replace(".", "-")
+        item = {**record(name), **added}
+        yield case(
+            f"ok-record-{text}-3", "OK", "REC-2", f"{name} with all fields of revision 3.", JOURNAL, [item]
+        )
+        for key in added:
+            wrong = [{**item, key: 7.5}]
+            yield case(f"e-record-{text}-3-{key}", "E_SCHEMA", "REC-2", f"7.5 for {key}.", JOURNAL, wrong)
+    for name in RECORDS | RECORDS_3:
         text = name.replace(".", "-")
         yield case(
             f"ok-record-{text}", "OK", "REC-2", f"{name} with all of its fields.", JOURNAL, [record(name)]

@@ -17,17 +17,22 @@ from protocol.plan import Skeleton
 from protocol.records import (
     Accepted,
     AttemptFailed,
+    AttemptMoved,
     Awarded,
     CancelRequested,
     LateResult,
     Owned,
     PlanAdopted,
+    PlanRevised,
     Record,
     Refused,
     Rejected,
     RunClosed,
     RunOpened,
+    RunPaused,
+    RunResumed,
     SubtaskCancelled,
+    SubtaskCancelRequested,
     SubtaskFailed,
     Unbid,
 )
@@ -334,3 +339,90 @@ def test_what_is_not_in_the_table_is_refused_and_changes_nothing(status: str, re
     with pytest.raises(InvalidTransition):
         apply(state, record)
     assert state == before
+
+
+# --- pausing, cancelling one subtask, waiting, revising ---
+
+
+def test_nothing_is_awarded_while_a_run_is_paused() -> None:
+    state = begun()
+    apply(state, RunPaused(at_ms=AT, by=A, reason="lunch"))
+    assert (state.paused, state.pause_reason, state.status) == (True, "lunch", "open")
+    with pytest.raises(InvalidTransition, match="paused"):
+        apply(state, awarded())
+    apply(state, RunResumed(at_ms=AT, by=A))
+    assert apply(state, awarded()).subtasks["one"].status == "awarded"
+
+
+def test_one_subtask_is_cancelled_and_what_needs_it_is_lost_unless_it_is_tolerant() -> None:
+    state = begun(
+        a_subtask("one"), a_subtask("two", needs=["one"]), a_subtask("three", needs=["one"], tolerant=True)
+    )
+    with pytest.raises(InvalidTransition, match="nobody asked"):
+        apply(state, SubtaskCancelled(at_ms=AT, subtask="one"))
+    apply(state, SubtaskCancelRequested(at_ms=AT, subtask="one", by=A, reason="a mistake"))
+    with pytest.raises(InvalidTransition, match="giving it up"):
+        apply(state, awarded())
+    apply(state, SubtaskCancelled(at_ms=AT, subtask="one"))
+    assert state.subtasks["one"].message == "a mistake"
+    assert state.doomed == {"two": "one"}
+    assert list(state.ready) == ["three"]
+
+
+def test_an_attempt_that_waits_is_known_to_wait_and_only_the_one_that_holds() -> None:
+    state = apply(begun(), awarded())
+    apply(state, AttemptMoved(**fence(), state="person", wait_ms=5, note="may it?"))
+    current = state.subtasks["one"].current
+    assert current is not None
+    assert (current.state, current.wait_ms, current.note) == ("person", 5, "may it?")
+    with pytest.raises(InvalidTransition, match="does not hold"):
+        apply(state, AttemptMoved(**fence(attempt=2), state="working"))
+
+
+def revised(*subtasks: Skeleton, about: str = "one") -> PlanRevised:
+    return PlanRevised(at_ms=AT, plan=a_ref("plan 2"), subtask=about, subtasks=list(subtasks))
+
+
+def test_a_revised_subtask_waits_for_what_it_newly_needs_and_its_past_is_past() -> None:
+    state = apply(begun(a_subtask("one"), a_subtask("two", needs=["one"])), awarded())
+    apply(state, AttemptFailed(**fence(), code="E_WORK"))
+    apply(
+        state,
+        revised(
+            Skeleton(id="one", capability="text.join", needs=["half-1", "half-2"]),
+            Skeleton(id="half-1", capability="text.work"),
+            Skeleton(id="half-2", capability="text.work", needs=["half-1"]),
+        ),
+    )
+    assert list(state.ready) == ["half-1"]
+    assert state.unfinished == 4
+    assert (state.subtasks["one"].past_attempts, state.subtasks["one"].unmet) == (1, 2)
+    for name in ("half-1", "half-2", "one", "two"):
+        number = 2 if name == "one" else 1
+        apply(state, awarded(name, attempt=number))
+        apply(state, Accepted(**fence(name, attempt=number), wall_ms=1))
+    assert state.unfinished == 0
+
+
+@pytest.mark.parametrize(
+    ("subtasks", "message"),
+    [
+        ([Skeleton(id="half", capability="text.work")], "not the one"),
+        ([Skeleton(id="one", capability="x", needs=["ghost"])], "not in the plan"),
+        ([Skeleton(id="one", capability="x", needs=["two"])], "cycle"),
+        ([Skeleton(id="one", capability="x"), Skeleton(id="two", capability="x")], "twice"),
+    ],
+)
+def test_a_revision_that_is_no_plan_is_refused_and_changes_nothing(
+    subtasks: list[Skeleton], message: str
+) -> None:
+    state = begun(a_subtask("one"), a_subtask("two", needs=["one"]))
+    before = copy.deepcopy(state)
+    with pytest.raises(InvalidTransition, match=message):
+        apply(state, revised(*subtasks))
+    assert state == before
+
+
+def test_a_subtask_that_is_at_work_is_not_revised() -> None:
+    with pytest.raises(InvalidTransition, match="is awarded"):
+        apply(apply(begun(), awarded()), revised(Skeleton(id="one", capability="y")))

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from protocol.artifact import ArtifactRef
 from protocol.codec import pack, unpack
 from protocol.errors import Rejected
-from protocol.messages import MESSAGES, AgentCard, Bid, Heartbeat, Missing, NamedRef, Type
+from protocol.messages import MESSAGES, AgentCard, Bid, Budget, Heartbeat, Missing, NamedRef, Type, Usage
 from protocol.registry import BODY_NODES_MAX, body_adapter
 from tests.support.spec_tables import Field, all_items, example, items
 
@@ -21,6 +21,8 @@ MODELS: dict[str, type[BaseModel]] = {
     "Artifact": ArtifactRef,
     "File": NamedRef,
     "Missing": Missing,
+    "Usage": Usage,
+    "Budget": Budget,
     "Card": AgentCard,
     **{kind.name.lower(): model for kind, model in MESSAGES.items()},
 }
@@ -63,6 +65,7 @@ def test_a_field_may_be_left_out_when_and_only_when_it_has_a_default(name: str, 
             MODELS[name].model_validate(given)
     else:
         made = getattr(MODELS[name].model_validate(given), one.name)
+        made = made.model_dump(exclude_defaults=True) if isinstance(made, BaseModel) else made
         assert (made, type(made)) == (one.default, type(one.default)) or made == one.default == 0
 
 

@@ -47,7 +47,7 @@ def test_no_role_says_what_only_its_counterpart_may_say() -> None:
     both = {"hello", "heartbeat", "goodbye", "list_nodes", "leave", "renew", "ping"}
     assert said_by["agent"] & said_by["coordinator"] == both
     watching = {rule.name for rule in RULES.values() if "observer" in rule.roles}
-    assert watching == both | {"list_runs", "show_run"}
+    assert watching == both | {"list_runs", "show_run", "run_events"}
     for name in ("create_invite", "list_invites", "revoke_invite", "revoke_node", "halt"):
         assert RULES[Type[name.upper()]].roles == {"admin"}
 
