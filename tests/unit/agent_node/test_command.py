@@ -301,6 +301,11 @@ def test_when_the_node_is_killed_its_programs_die_with_it(tmp_path: Path, sandbo
             node.wait()
 
 
+def _is_at_home(program: psutil.Process, folder: str) -> bool:
+    """Whether the program runs where it was told to: in the sandbox, or in the job's directory."""
+    return program.cwd().startswith((folder, "/job"))
+
+
 def _until_found(node: subprocess.Popen[bytes], folder: str) -> list[psutil.Process]:
     """The program of the node, once it has become itself."""
     for _ in range(1000):
@@ -310,7 +315,8 @@ def _until_found(node: subprocess.Popen[bytes], folder: str) -> list[psutil.Proc
             if "zwerm-orphan-test" in child.cmdline()
             and not any("limits_proc" in word for word in child.cmdline())
         ]
-        if found and any(folder in word for word in found[-1].cmdline()):
+        # While bubblewrap still makes the sandbox there is no program in it yet, and nothing of it tells its halves that the other has died.
+        if found and found[-1].name() != "bwrap" and _is_at_home(found[-1], folder):
             return found
         try:
             node.wait(0.02)
