@@ -2,14 +2,14 @@
 
 Rules. Unfinished runs of which this node was the last owner are taken up again; those of others are left alone. The newest ended runs teach the
 history. Memory is bounded: ended runs leave it, the oldest first, and are folded from the journal when asked for. A run whose
-journal cannot be read is named in the log and passed over; it never keeps the others from going on.
+journal is broken is halted: named in the log and in lists, with the reason, never taken up, and it never keeps the others from going on.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from pydantic import ValidationError
 
@@ -17,12 +17,10 @@ from mesh.errors import MeshError
 from protocol.errors import ZwermError
 from protocol.ids import by_time
 from protocol.plan import Plan
-from protocol.records import Record
 
 from .engine import Engine
-from .errors import RunUnknown
-from .fold import apply
-from .journal_store import Folded, JournalStore, read_run
+from .errors import JournalBroken, RunUnknown
+from .journal_store import JournalStore, read_run
 from .offers import Brief
 from .orders import RunRecovered
 from .state import RunState
@@ -52,6 +50,8 @@ class Archive:
         self._ended: OrderedDict[str, int] = OrderedDict()
         """Run -> how many subtasks it has."""
         self._read: OrderedDict[str, tuple[RunState, Brief | None]] = OrderedDict()
+        self.broken: dict[str, JournalBroken] = {}
+        """Runs that are halted, and why."""
 
     async def recover(self, store: JournalStore) -> list[RunRecovered]:
         """Read what the journal has: teach the history, and return the runs to go on with, the oldest first.
@@ -69,7 +69,9 @@ class Archive:
             except ZwermError as error:
                 if isinstance(error, MeshError) and error.retryable:
                     raise
-                log.error("run %s cannot be taken up: %s", run, error)  # noqa: TRY400 - what went wrong is all in the message
+                if isinstance(error, JournalBroken):
+                    self.broken[run] = error
+                log.error("run %s cannot be taken up: %s. %s", run, error, error.hint)  # noqa: TRY400 - what went wrong is all in the message
                 continue
             if found is not None:
                 recovered.append(found)
@@ -78,24 +80,11 @@ class Archive:
     async def _recover_one(self, run: str, store: JournalStore, *, recent: bool) -> RunRecovered | None:
         if not recent and await store.closed(run) is not None:
             return None
-        folded = await self._fold(run)
+        folded = await read_run(self._endpoint, run, observe=self._engine.history.observe)
         if folded is None or folded.state.status == "closed" or folded.state.owner != self._endpoint.node:
             return None
         store.adopt(folded)
         return RunRecovered(folded.state, await self._plan(folded.state))
-
-    async def _fold(self, run: str) -> Folded | None:
-        """Like `read_run`, and teaches the history on the way."""
-        history = self._engine.history
-        state: RunState | None = None
-        seq = 0
-        async for stored in self._endpoint.journal.read(run):
-            records: list[Record] = self._endpoint.open_record(run, stored.data, stored.at_ms)[1]
-            for record in records:
-                state = apply(state, record)
-                history.observe(state, record)
-            seq = stored.seq
-        return None if state is None else Folded(state, seq)
 
     async def _plan(self, state: RunState) -> Plan | None:
         """The content of a run's plan; None when it is not there any more."""
@@ -155,6 +144,7 @@ class Archive:
 
         Raises:
             RunUnknown: it is not in the journal.
+            JournalBroken: it is halted.
         """
         desk = self._engine.desks.get(run)
         if desk is not None:
@@ -173,14 +163,16 @@ class Archive:
                 self._read.popitem(last=False)
         return found
 
-    async def newest(self, limit: int) -> list[Any]:
-        """The newest runs, each as `get` has it; those that cannot be read are left out."""
+    async def newest(self, limit: int) -> list[tuple[RunState, Brief | None] | JournalBroken]:
+        """The newest runs, each as `get` has it, or why it is halted; those that cannot be read now are left out."""
         known = {*await self._endpoint.journal.runs(), *self._engine.desks}
         runs = sorted(known, key=by_time, reverse=True)[:limit]
-        found = []
+        found: list[tuple[RunState, Brief | None] | JournalBroken] = []
         for run in runs:
             try:
                 found.append(await self.get(run))
+            except JournalBroken as error:
+                found.append(error)
             except ZwermError as error:
                 log.warning("run %s cannot be read: %s", run[-6:], error)
         return found

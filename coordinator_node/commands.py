@@ -280,8 +280,8 @@ def runs_ls(session: Session, limit: int) -> int:
                 entry["run"][-6:],
                 entry["outcome"] or entry["status"],
                 f"{entry['counts']['accepted']}/{entry['subtasks']}",
-                _when(entry["opened_ms"]),
-                entry["goal"][:60],
+                _when(entry["opened_ms"]) if entry["opened_ms"] else "",
+                (entry["goal"] or entry["message"])[:60],
             )
             for entry in found
         ],

@@ -4,14 +4,15 @@ ZwermError
   ├─ InvalidTransition   a record that cannot follow what the journal holds: a bug or a forged journal, never a user's fault
   ├─ GoalNotUnderstood   no rule fits the goal; the hint lists the shapes that do
   ├─ PlanInvalid         a plan (file) breaks a rule; says where
-  └─ RunUnknown          no run with that name here
+  ├─ RunUnknown          no run with that name here
+  └─ JournalBroken       a run's journal is not what its owners wrote, one after the other: the run is halted
 """
 
 from __future__ import annotations
 
 from protocol.errors import ZwermError
 
-__all__ = ["GoalNotUnderstood", "InvalidTransition", "PlanInvalid", "RunUnknown"]
+__all__ = ["GoalNotUnderstood", "InvalidTransition", "JournalBroken", "PlanInvalid", "RunUnknown"]
 
 
 class InvalidTransition(ZwermError):
@@ -46,3 +47,25 @@ class RunUnknown(ZwermError):
 
     def __init__(self, message: str, hint: str = "`zwerm runs ls` shows the runs.") -> None:
         super().__init__("E_NOT_FOUND", message, hint)
+
+
+class JournalBroken(ZwermError):
+    """A run's journal has a gap, a fork, or a message that is not its owners': nothing of it is guessed, the run is halted.
+
+    `seq` is the number, in the journal, of the message where it was noticed; 0 where messages are missing at the end.
+    """
+
+    def __init__(self, run: str, seq: int, why: str, hint: str = "") -> None:
+        where = f"at message {seq} of its journal" if seq else "at the end of its journal"
+        super().__init__(
+            "E_JOURNAL",
+            f"run {run[-6:]} is halted: {where}, {why}"[:2000],
+            hint
+            or (
+                "Nothing of it is lost that can be read: keep the journal as it is and put the bus's data back from a copy made before"
+                " the damage, or submit the goal again as a new run. Other runs go on."
+            ),
+        )
+        self.run = run
+        self.seq = seq
+        self.why = why

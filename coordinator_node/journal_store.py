@@ -18,8 +18,8 @@ from mesh.errors import MeshError, WriteConflict
 from protocol.errors import Rejected
 from protocol.records import Record, RunClosed
 
+from .chain import Follower, Link, follow_on
 from .crash_proc import crash_point, crash_points, crash_soon
-from .fold import apply
 from .lane import Durable, Lane
 from .orders import Command
 from .state import RunState
@@ -39,28 +39,45 @@ Released = Callable[[str, Sequence[Durable], Sequence[Command]], None]
 
 @dataclass(slots=True)
 class Folded:
-    """A run as its journal has it: its state, and the sequence number of its last message."""
+    """A run as its journal has it: its state, and where the journal ended."""
 
     state: RunState
-    seq: int
+    link: Link
+
+    @property
+    def seq(self) -> int:
+        """Sequence number of the last message."""
+        return self.link.seq
 
 
-async def read_run(endpoint: Endpoint, run: str) -> Folded | None:
+async def read_run(
+    endpoint: Endpoint,
+    run: str,
+    *,
+    after: Folded | None = None,
+    observe: Callable[[RunState, Record], None] | None = None,
+) -> Folded | None:
     """Read, verify and fold a run's journal; None when it is empty.
 
+    Args:
+        endpoint: has the journal.
+        run: which run.
+        after: what was read before: only what came since is read, and folded into the same state.
+        observe: told each record with the state that it made.
+
     Raises:
-        Rejected: a message is not what a coordinator of this swarm wrote.
-        InvalidTransition: the records do not make a run.
+        JournalBroken: it is not what the run's owners wrote, one after the other.
         MeshError: the journal cannot be read.
     """
-    state: RunState | None = None
-    seq = 0
-    async for stored in endpoint.journal.read(run):
-        _, records = endpoint.open_record(run, stored.data, stored.at_ms)
-        for record in records:
-            state = apply(state, record)
-        seq = stored.seq
-    return None if state is None else Folded(state, seq)
+    follower = Follower(run, after.state, after.link, observe) if after else Follower(run, observe=observe)
+    async for stored in endpoint.journal.read(run, follower.link.seq):
+        try:
+            pack = endpoint.open_pack(run, stored.data, stored.at_ms)
+        except Rejected as error:
+            hint = error.hint if error.code == "E_VERSION" else ""
+            raise follower.broken(stored.seq, f"{error.message} ({error.code})", hint) from error
+        follower.take(stored.seq, stored.data, pack)
+    return None if follower.state is None else Folded(follower.state, follower.link)
 
 
 class JournalStore:
@@ -85,6 +102,8 @@ class JournalStore:
         self._released = released
         self._deposed = deposed
         self._lanes: dict[str, Lane] = {}
+        self._links: dict[str, Link] = {}
+        """Run -> the end of its journal, for the runs that have a lane."""
         self._idle = asyncio.Event()
         self._idle.set()
         self._writing: set[str] = set()
@@ -93,13 +112,15 @@ class JournalStore:
 
     def adopt(self, folded: Folded) -> None:
         """Go on with a run that was read."""
-        self._lanes[folded.state.run] = Lane(folded.seq, folded.state.records)
+        self._lanes[folded.state.run] = Lane(folded.link.seq, folded.link.count)
+        self._links[folded.state.run] = folded.link
 
     def forget(self, run: str) -> None:
         """Nothing more will be written for a run."""
         lane = self._lanes.get(run)
         if lane is not None and run not in self._writing:
             del self._lanes[run]
+            self._links.pop(run, None)
 
     def count(self, run: str) -> int:
         """How many records of a run are durable."""
@@ -144,17 +165,18 @@ class JournalStore:
 
     async def _append(self, run: str, lane: Lane, records: Sequence[Record]) -> bool:
         """Make records durable, however long it takes; False when the run is somebody else's by now."""
-        raw = self._endpoint.seal_record(run, records)
+        link = self._links.get(run) or Link()
+        raw = self._endpoint.seal_record(run, records, link.chain(records[0].at_ms))
         crash_points("before", (record.k for record in records))
         crash_point("append.before")
         crash_soon("append.flying")
         pause = _PAUSE_FIRST_S
         while True:
             try:
-                lane.seq = await self._endpoint.journal.append(run, raw, expected=lane.seq)
+                seq = await self._endpoint.journal.append(run, raw, expected=link.seq)
             except WriteConflict as conflict:
                 if conflict.data == raw:
-                    lane.seq = conflict.revision
+                    seq = conflict.revision
                     break
                 log.warning("run %s was taken by another coordinator", run[-6:])
                 return False
@@ -164,6 +186,8 @@ class JournalStore:
                 pause = min(_PAUSE_MAX_S, pause * 2)
                 continue
             break
+        lane.seq = seq
+        self._links[run] = follow_on(link, seq, raw, len(records))
         self.appends += 1
         crash_point("append.acked")
         crash_points("durable", (record.k for record in records))

@@ -28,6 +28,8 @@ from .orders import Command, Say, SayAll
 
 __all__ = ["Durable", "Lane"]
 
+_PACK_MAX: Final = RECORDS_PER_MESSAGE_MAX - 1
+"""Records in one message; the link to the message before takes a place."""
 _VALUES_MAX: Final = 8_000
 """Values in one message, by estimate; what is sealed may hold 10,000 (`protocol.limits.MSGPACK_NODES`)."""
 
@@ -76,7 +78,7 @@ class Lane:
         records: list[Record] = []
         held: list[Command] = []
         values = 0
-        while self.waiting and len(records) < RECORDS_PER_MESSAGE_MAX:
+        while self.waiting and len(records) < _PACK_MAX:
             head = self.waiting[0]
             if isinstance(head, list):
                 held += head

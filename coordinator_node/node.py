@@ -11,6 +11,7 @@ answers clients, `journal_store` remembers, `checking_store` checks results.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 import random
@@ -19,6 +20,7 @@ from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from mesh.bus import Subscription
 from mesh.errors import MeshError
 from mesh.roster import NodeGone, Presence
 from mesh.roster import NodeSeen as RosterSeen
@@ -100,6 +102,7 @@ class CoordinatorRole:
         self._timer_at = float("inf")
         self._closing = False
         self._beside: set[asyncio.Task[None]] = set()
+        self._ears: list[Subscription] = []
         self._failure: Exception | None = None
         self._broken = asyncio.Event()
         self.serving = asyncio.Event()
@@ -187,11 +190,16 @@ class CoordinatorRole:
         return task
 
     async def _listen(self) -> None:
-        await self.endpoint.listen(subjects.bids(), self._on_answers)
-        await self.endpoint.listen(subjects.works(), self._on_work)
-        await self.endpoint.serve("runs", self.service.answer)
+        self._ears += [
+            await self.endpoint.listen(subjects.bids(), self._on_answers),
+            await self.endpoint.listen(subjects.works(), self._on_work),
+            await self.endpoint.serve("runs", self.service.answer),
+        ]
 
     async def _wind_down(self, speaker: asyncio.Task[None]) -> None:
+        for ear in self._ears:  # another coordinator answers from now on
+            with contextlib.suppress(MeshError):
+                await ear.unsubscribe()
         try:
             async with asyncio.timeout(_DRAIN_S):
                 await self.store.drain()

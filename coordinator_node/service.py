@@ -16,10 +16,10 @@ from protocol.messages import CancelRun, ListNodes, ListRuns, Ping, Reply, ShowR
 from protocol.messages.base import JsonObject
 
 from .crash_proc import crash_point
-from .errors import PlanInvalid, RunUnknown
+from .errors import JournalBroken, PlanInvalid, RunUnknown
 from .orders import CancelAsked, RunAccepted
 from .planner import Request, find_planner
-from .views import ref_view, run_view, summary_view
+from .views import halted_view, ref_view, run_view, summary_view
 
 if TYPE_CHECKING:
     from mesh.endpoint import Received
@@ -181,15 +181,17 @@ class RunsService:
         return Reply(ok=True, data={"schema": "zwerm.run/1", **summary, "detail": ref_view(ref)})
 
     async def _list(self, request: ListRuns) -> Reply:
-        runs: list[Any] = [
-            summary_view(
-                state,
-                content.plan.goal if content else "",
-                self._role.node_name,
-                content.plan.planner if content else "",
+        name = self._role.node_name
+        runs: list[Any] = []
+        for found in await self._role.archive.newest(request.limit):
+            if isinstance(found, JournalBroken):
+                runs.append(halted_view(found))
+                continue
+            state, content = found
+            plan = content.plan if content else None
+            runs.append(
+                summary_view(state, plan.goal if plan else "", name, planner=plan.planner if plan else "")
             )
-            for state, content in await self._role.archive.newest(request.limit)
-        ]
         return Reply(ok=True, data={"runs": runs})
 
     def _nodes(self) -> JsonObject:

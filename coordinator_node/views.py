@@ -28,10 +28,20 @@ from protocol.records import (
     Unbid,
 )
 
+from .errors import JournalBroken
 from .offers import Brief
 from .state import AttemptState, RunState, SubtaskState
 
-__all__ = ["counts", "event_data", "file_view", "ref_view", "run_view", "subtask_view", "summary_view"]
+__all__ = [
+    "counts",
+    "event_data",
+    "file_view",
+    "halted_view",
+    "ref_view",
+    "run_view",
+    "subtask_view",
+    "summary_view",
+]
 
 Namer = Callable[[str], str]
 """Node id -> what people call the node."""
@@ -76,6 +86,30 @@ def summary_view(state: RunState, goal: str, name: Namer, planner: str = "") -> 
         "counts": dict(counts(state)),
         "inputs": len(state.inputs),
         "deliverables": [file_view(named) for named in state.deliverables],
+    }
+
+
+def halted_view(error: JournalBroken) -> dict[str, Any]:
+    """A run whose journal is broken, in the same fields: nothing is known of it but that."""
+    return {
+        "run": error.run,
+        "goal": "",
+        "planner": "",
+        "status": "halted",
+        "outcome": "",
+        "code": error.code,
+        "message": error.message,
+        "hint": error.hint,
+        "by": "",
+        "by_name": "",
+        "owner": "",
+        "epoch": 0,
+        "opened_ms": 0,
+        "closed_ms": 0,
+        "subtasks": 0,
+        "counts": dict.fromkeys(("open", "awarded", "accepted", "failed", "cancelled"), 0),
+        "inputs": 0,
+        "deliverables": [],
     }
 
 

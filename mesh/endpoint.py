@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, Self, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self, cast
 
 from pydantic import ValidationError
 
@@ -35,9 +35,9 @@ from .roster import Roster
 from .workspace import Workspace
 
 if TYPE_CHECKING:
-    from protocol.records import Record
+    from protocol.records import Chain, Record
 
-__all__ = ["AnswerRefused", "CallFailed", "CertificateSource", "Endpoint", "NoAnswer", "Received"]
+__all__ = ["AnswerRefused", "CallFailed", "CertificateSource", "Endpoint", "NoAnswer", "Pack", "Received"]
 
 log = logging.getLogger("zwerm.endpoint")
 
@@ -113,6 +113,19 @@ class CertificateSource(Protocol):
     def node_of(self, bus_key: str) -> str | None:
         """The node id, hex, of the member with this bus key."""
         ...
+
+
+class Pack(NamedTuple):
+    """One journal message: who wrote it, the link to the one before (none in journals of old), and its records."""
+
+    header: Header
+    chain: Chain | None
+    records: list[Record]
+
+    @property
+    def author(self) -> str:
+        """The writer's node id, hex."""
+        return self.header.sender.hex()
 
 
 Handler = Callable[[Received], Awaitable[None] | None]
@@ -492,12 +505,14 @@ class Endpoint:
 
     # --- stored ----------------------------------------------------------------------------------------------------------------
 
-    def seal_record(self, run: str, records: Sequence[Record]) -> bytes:
-        """One journal message: up to 256 records of one run, signed, flagged as stored."""
+    def seal_record(self, run: str, records: Sequence[Record], chain: Chain | None = None) -> bytes:
+        """One journal message: the link to the one before, and up to 255 records of one run (256 without a link), signed, flagged as stored."""
         from protocol.records import RECORDS_PER_MESSAGE_MAX
 
-        assert 0 < len(records) <= RECORDS_PER_MESSAGE_MAX
-        body = _packed(Type.JOURNAL, body_adapter(Type.JOURNAL).dump_python(list(records), by_alias=True))
+        items = [*([chain] if chain is not None else []), *records]
+        assert records
+        assert len(items) <= RECORDS_PER_MESSAGE_MAX
+        body = _packed(Type.JOURNAL, body_adapter(Type.JOURNAL).dump_python(items, by_alias=True))
         return self._sealer.seal(
             Type.JOURNAL,
             subjects.audience_journal(run),
@@ -509,18 +524,45 @@ class Endpoint:
         )
 
     def open_record(self, run: str, data: bytes, at_ms: int) -> tuple[Header, list[Record]]:
+        """The records of a journal message: `open_pack` without the link.
+
+        Raises:
+            Rejected: as `open_pack`.
+        """
+        pack = self.open_pack(run, data, at_ms)
+        return pack.header, pack.records
+
+    def open_pack(self, run: str, data: bytes, at_ms: int) -> Pack:
         """A journal message back: verified as of the time at which it was stored.
 
         Raises:
-            Rejected: it is not what a coordinator of this swarm wrote for this run.
+            Rejected: it is not what a coordinator of this swarm wrote for this run; E_VERSION: it was, and a newer zwerm is needed to read it.
         """
+        from protocol.records import RECORDS_VERSION, Chain
+
         accepted = self.verifier.verify_stored(
             data,
             audience=audience_hash(subjects.audience_journal(run)),
             types=frozenset({int(Type.JOURNAL)}),
             at_ms=at_ms,
         )
-        return accepted.header, cast("list[Record]", self._decode(accepted))
+        if accepted.header.context != run_bytes(run):
+            raise self.verifier.refuse_accepted(accepted, "E_AUD")
+        try:
+            items = cast("list[Any]", self._decode(accepted))
+        except Rejected as error:
+            if error.code == "E_SCHEMA":
+                _refuse_newer(accepted.body)
+            raise
+        chain = items[0] if isinstance(items[0], Chain) else None
+        if chain is not None and chain.version > RECORDS_VERSION:
+            _refuse_newer(accepted.body)
+        records = items[1:] if chain is not None else items
+        if not records or any(isinstance(record, Chain) for record in records):
+            raise self.verifier.refuse_accepted(
+                accepted, "E_SCHEMA", "a link stands at the beginning, before records"
+            )
+        return Pack(accepted.header, chain, records)
 
     def use_certificate(self, serial: bytes) -> None:
         """From now on sign under a renewed certificate."""
@@ -561,3 +603,22 @@ def _packed(code: Type, items: Any) -> bytes:
             "Work on fewer files at a time.",
         )
     return body
+
+
+def _refuse_newer(body: bytes) -> None:
+    """Say which version of records a journal message needs, if it is one that this program does not know.
+
+    Raises:
+        Rejected: E_VERSION.
+    """
+    from protocol.records import RECORDS_VERSION
+
+    items = unpack(body, max_nodes=BODY_NODES_MAX[Type.JOURNAL])
+    first = items[0] if isinstance(items, list) and items else None
+    version = first.get("version") if isinstance(first, dict) and first.get("k") == "chain" else None
+    if type(version) is int and version > RECORDS_VERSION:
+        raise Rejected(
+            "E_VERSION",
+            f"it was written with version {version} of the records, and this zwerm reads versions up to {RECORDS_VERSION}",
+            "Update zwerm on this device.",
+        )

@@ -20,7 +20,9 @@ from .plan import Skeleton
 
 __all__ = [
     "DEPTH_MAX",
+    "NO_LINK",
     "RECORDS_PER_MESSAGE_MAX",
+    "RECORDS_VERSION",
     "Accepted",
     "AttemptFailed",
     "AttemptMoved",
@@ -28,7 +30,9 @@ __all__ = [
     "BidNote",
     "BudgetNoted",
     "CancelRequested",
+    "Chain",
     "DeclineNote",
+    "JournalItem",
     "LateResult",
     "Owned",
     "PlanAdopted",
@@ -55,8 +59,27 @@ DEPTH_MAX = 8
 
 _NOTHING = Usage()
 
+RECORDS_VERSION = 1
+"""Version of the records that this program writes and reads. It grows when a record or field is added that an older reader would refuse."""
+
+NO_LINK = bytes(32)
+"""What the first message of a journal names as the one before it."""
+
 AtMs = Annotated[int, Field(ge=0, le=1 << 52)]
 BusKey = Annotated[str, StringConstraints(pattern=r"^U[A-Z2-7]{55}$")]
+
+
+class Chain(Item):
+    """The link to the message before: the first item of each journal message. It changes no state and has no number.
+
+    `prev`: SHA-256 of the whole envelope of the run's message before this one; `first`: number of the first record of this message within the run.
+    """
+
+    k: Literal["chain"] = "chain"
+    at_ms: AtMs
+    prev: Annotated[bytes, Field(min_length=32, max_length=32)]
+    first: Annotated[int, Field(ge=1, le=1 << 52)]
+    version: Annotated[int, Field(ge=1, le=1000)] = 1
 
 
 class RunOpened(Item):
@@ -350,8 +373,11 @@ Record = Annotated[
 ]
 """Any record, told apart by `k`."""
 
+JournalItem = Annotated[Chain | Record, Field(discriminator="k")]
+"""What a journal message is made of: perhaps the link, then records."""
+
 
 @functools.cache
-def record_adapter() -> TypeAdapter[list[Record]]:
+def record_adapter() -> TypeAdapter[list[JournalItem]]:
     """The validator of the body of a journal message."""
-    return TypeAdapter(Annotated[list[Record], Field(min_length=1, max_length=RECORDS_PER_MESSAGE_MAX)])
+    return TypeAdapter(Annotated[list[JournalItem], Field(min_length=1, max_length=RECORDS_PER_MESSAGE_MAX)])

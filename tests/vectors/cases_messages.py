@@ -141,6 +141,7 @@ RECORDS_3: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "attempt.state": ({**HELD, "state": "person"}, {"wait_ms": 60_000, "note": "may it send this?"}),
     "budget.noted": ({"kind": "money", "level": "warn", "used": 80, "limit": 100}, {"scope": "node nas"}),
     "plan.revised": ({"plan": REF, "subtask": "read.3", "subtasks": [{"id": "read.3b", "capability": "doc.ocr"}]}, {"reason": "no text"}),
+    "chain": ({"prev": sha(b"before"), "first": 9}, {"version": 1}),
 }  # fmt: skip
 JOURNAL = 0x0601
 

@@ -99,16 +99,15 @@ def test_an_announcement_waits_for_the_run_and_for_its_owner(ground: Record) -> 
 
 def test_a_pack_holds_so_many_records_and_commands_do_not_overtake() -> None:
     lane = Lane()
-    for number in range(RECORDS_PER_MESSAGE_MAX + 10):
+    most = RECORDS_PER_MESSAGE_MAX - 1  # the link to the message before takes a place
+    for number in range(most + 10):
         lane.push([record(number)], [command(str(number))])
     first = lane.take()
-    assert len(first) == RECORDS_PER_MESSAGE_MAX
+    assert len(first) == most
     released = names(lane.written()[1])
-    assert released == [str(number) for number in range(RECORDS_PER_MESSAGE_MAX)]
+    assert released == [str(number) for number in range(most)]
     assert len(lane.take()) == 10
-    assert names(lane.written()[1]) == [
-        str(number) for number in range(RECORDS_PER_MESSAGE_MAX, RECORDS_PER_MESSAGE_MAX + 10)
-    ]
+    assert names(lane.written()[1]) == [str(number) for number in range(most, most + 10)]
 
 
 def test_large_records_make_smaller_packs() -> None:
