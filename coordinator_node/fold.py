@@ -19,6 +19,8 @@ from protocol.records import (
     Awarded,
     BudgetNoted,
     CancelRequested,
+    ChildClosed,
+    ChildOpened,
     LateResult,
     Owned,
     PlanAdopted,
@@ -37,7 +39,7 @@ from protocol.records import (
 )
 
 from .errors import InvalidTransition
-from .state import AttemptState, RunState, SubtaskState
+from .state import AttemptState, ChildState, RunState, SubtaskState
 from .transitions import ATTEMPT_END, RUN, SUBTASK
 
 __all__ = ["apply", "fold", "story"]
@@ -239,6 +241,23 @@ def _budget_noted(state: RunState, record: BudgetNoted) -> None:
     state.budget_notes.append(record)
 
 
+def _child_opened(state: RunState, record: ChildOpened) -> None:
+    _run_may(state, record.k)
+    if record.run in state.children or record.run == state.run:
+        raise _illegal(state, f"{record.k} twice for run {record.run}")
+    state.children[record.run] = ChildState(record.reserved)
+
+
+def _child_closed(state: RunState, record: ChildClosed) -> None:
+    _run_may(state, record.k)
+    child = state.children.get(record.run)
+    if child is None or child.used is not None:
+        raise _illegal(
+            state, f"{record.k} for run {record.run}, which is not one that goes on below this one"
+        )
+    child.used = record.used
+
+
 def _run_closed(state: RunState, record: RunClosed) -> None:
     _run_may(state, record.k)
     if state.unfinished and state.planned:
@@ -340,7 +359,7 @@ def _attempt_failed(state: RunState, record: AttemptFailed) -> None:
 
 def _rejected(state: RunState, record: Rejected) -> None:
     subtask, attempt = _held(state, record)
-    attempt.code, attempt.message = "E_CHECK", record.reason
+    attempt.code, attempt.message, attempt.used = "E_CHECK", record.reason, record.used
     _reopen(state, subtask)
 
 
@@ -383,6 +402,7 @@ def _subtask_cancelled(state: RunState, record: SubtaskCancelled) -> None:
     if subtask.status == "awarded":
         subtask.attempts[-1].status = "cancelled"
         subtask.attempts[-1].ended_ms = record.at_ms
+        subtask.attempts[-1].used = record.used
     subtask.status, subtask.code, subtask.message = "cancelled", "E_CANCELLED", subtask.cancel_reason
     _ended(state, subtask, record.at_ms)
 
@@ -414,6 +434,8 @@ _HANDLERS: dict[type[Any], Callable[[RunState, Any], None]] = {
     RunPaused: _paused,
     RunResumed: _resumed,
     BudgetNoted: _budget_noted,
+    ChildOpened: _child_opened,
+    ChildClosed: _child_closed,
     RunClosed: _run_closed,
     Awarded: _awarded,
     Unbid: _unbid,

@@ -16,7 +16,15 @@ from protocol.messages.work import WorkState
 from protocol.plan import Skeleton
 from protocol.records import BidNote, BudgetNoted, Unbid
 
-__all__ = ["AttemptState", "AttemptStatus", "RunState", "RunStatus", "SubtaskState", "SubtaskStatus"]
+__all__ = [
+    "AttemptState",
+    "AttemptStatus",
+    "ChildState",
+    "RunState",
+    "RunStatus",
+    "SubtaskState",
+    "SubtaskStatus",
+]
 
 RunStatus = Literal["open", "cancelling", "closed"]
 _NOTHING = Usage()
@@ -100,6 +108,14 @@ class SubtaskState:
 
 
 @dataclass(slots=True)
+class ChildState:
+    """A run that this one's work began. `used` is None until it has ended."""
+
+    reserved: Usage
+    used: Usage | None = None
+
+
+@dataclass(slots=True)
 class RunState:
     """One run, folded so far."""
 
@@ -139,6 +155,7 @@ class RunState:
     paused_by: str = ""
     pause_reason: str = ""
     budget_notes: list[BudgetNoted] = field(default_factory=list)
+    children: dict[str, ChildState] = field(default_factory=dict)
 
     @property
     def planned(self) -> bool:

@@ -20,10 +20,13 @@ RUN: Final[dict[tuple[RunStatus | None, str], RunStatus]] = {
     ("open", "run.paused"): "open",
     ("open", "run.resumed"): "open",
     ("open", "budget.noted"): "open",
+    ("open", "child.opened"): "open",
+    ("open", "child.closed"): "open",
     ("open", "run.closed"): "closed",
     ("cancelling", "plan.adopted"): "cancelling",
     ("cancelling", "run.owned"): "cancelling",
     ("cancelling", "budget.noted"): "cancelling",
+    ("cancelling", "child.closed"): "cancelling",
     ("cancelling", "run.closed"): "closed",
 }
 """State of a run and kind of record -> its next state. None: before the first record."""

@@ -13,7 +13,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from .ids import CapabilityName, SubtaskId
-from .messages.base import Item, JsonObject, Note
+from .messages.base import Budget, Item, JsonObject, Note
 
 __all__ = ["PLAN_SUBTASKS_MAX", "Deliverable", "Plan", "Skeleton", "Subtask"]
 
@@ -35,6 +35,8 @@ class Skeleton(Item):
     deadline_ms: Annotated[int, Field(ge=100, le=12 * 3600 * 1000)] = 300_000
     data_class: Annotated[int, Field(ge=0, le=1)] = 1
     """0 public, 1 internal. Higher classes need zones and are refused until those exist (`E_CLASS`)."""
+    budget: Budget | None = None
+    """The most that all its attempts together may spend; time is bounded by `deadline_ms`, so `wall_ms` is not used."""
 
 
 class Subtask(Skeleton):
@@ -56,6 +58,7 @@ class Subtask(Skeleton):
             tries=self.tries,
             deadline_ms=self.deadline_ms,
             data_class=self.data_class,
+            budget=self.budget,
         )
 
 
@@ -75,6 +78,8 @@ class Plan(Item):
     inputs: Annotated[list[FileName], Field(max_length=4096)] = []
     subtasks: Annotated[list[Subtask], Field(min_length=1, max_length=PLAN_SUBTASKS_MAX)]
     deliver: Annotated[list[Deliverable], Field(min_length=1, max_length=256)]
+    budget: Budget | None = None
+    """The most that a run of it may spend, where whoever submits it does not say."""
 
     @model_validator(mode="after")
     def _checked(self) -> Self:

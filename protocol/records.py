@@ -31,6 +31,8 @@ __all__ = [
     "BudgetNoted",
     "CancelRequested",
     "Chain",
+    "ChildClosed",
+    "ChildOpened",
     "DeclineNote",
     "JournalItem",
     "LateResult",
@@ -214,6 +216,7 @@ class Rejected(Item):
     epoch: Epoch
     node: NodeHex
     reason: Text
+    used: Usage = _NOTHING
 
 
 class Accepted(Item):
@@ -260,6 +263,8 @@ class SubtaskCancelled(Item):
     k: Literal["subtask.cancelled"] = "subtask.cancelled"
     at_ms: AtMs
     subtask: SubtaskId
+    used: Usage = _NOTHING
+    """By the attempt that held it, if one did."""
 
 
 class CancelRequested(Item):
@@ -336,6 +341,25 @@ class PlanRevised(Item):
     reason: Note = ""
 
 
+class ChildOpened(Item):
+    """The run's work began a run of its own: what that one may spend is taken from this one's budget first."""
+
+    k: Literal["child.opened"] = "child.opened"
+    at_ms: AtMs
+    run: RunId
+    by: NodeHex
+    reserved: Usage
+
+
+class ChildClosed(Item):
+    """A run that this one's work began has ended: what it did not spend is free again."""
+
+    k: Literal["child.closed"] = "child.closed"
+    at_ms: AtMs
+    run: RunId
+    used: Usage
+
+
 class RunClosed(Item):
     """Terminal for the run. `partial`: delivered, but something failed on the way; `unbid`: nobody could do it."""
 
@@ -368,6 +392,8 @@ Record = Annotated[
     | AttemptMoved
     | BudgetNoted
     | PlanRevised
+    | ChildOpened
+    | ChildClosed
     | RunClosed,
     Field(discriminator="k"),
 ]

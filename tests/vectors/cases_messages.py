@@ -133,6 +133,8 @@ RECORDS_ADDED: dict[str, dict[str, Any]] = {
     "subtask.awarded": {"reserved": USED, "hedge": True},
     "attempt.failed": {"used": USED, "partial": [FILE]},
     "subtask.accepted": {"used": USED},
+    "result.rejected": {"used": USED},
+    "subtask.cancelled": {"used": USED},
 }
 RECORDS_3: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "subtask.cancelling": ({"subtask": "read.3", "by": NODE}, {"reason": "a mistake"}),
@@ -141,6 +143,8 @@ RECORDS_3: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "attempt.state": ({**HELD, "state": "person"}, {"wait_ms": 60_000, "note": "may it send this?"}),
     "budget.noted": ({"kind": "money", "level": "warn", "used": 80, "limit": 100}, {"scope": "node nas"}),
     "plan.revised": ({"plan": REF, "subtask": "read.3", "subtasks": [{"id": "read.3b", "capability": "doc.ocr"}]}, {"reason": "no text"}),
+    "child.opened": ({"run": RUN, "by": NODE, "reserved": USED}, {}),
+    "child.closed": ({"run": RUN, "used": {}}, {}),
     "chain": ({"prev": sha(b"before"), "first": 9}, {"version": 1}),
 }  # fmt: skip
 JOURNAL = 0x0601
