@@ -1,7 +1,7 @@
 """How a subtask is given up, and how a run ends: codes, sentences and next steps, from the folded state.
 
     done      everything that was to be delivered is there and nothing failed
-    partial   something is delivered, and at least one subtask failed
+    partial   something is delivered, and at least one subtask failed or was cancelled
     failed    nothing can be delivered
     unbid     nothing can be delivered, because nobody could be found for the work
     cancelled somebody asked for it
@@ -21,7 +21,7 @@ from protocol.records import RunClosed, SubtaskFailed, Unbid
 from .market import Market
 from .state import AttemptState, RunState, SubtaskState
 
-__all__ = ["BLAMELESS", "close", "give_up", "nobody", "unbid_message"]
+__all__ = ["BLAMELESS", "close", "doomed", "give_up", "nobody", "unbid_message"]
 
 BLAMELESS: Final = frozenset(
     {"E_NODE_GONE", "E_RESTARTED", "E_LEASE", "E_DRAINING", "E_SHUTDOWN", "E_CANCELLED"}
@@ -43,6 +43,19 @@ def give_up(subtask: SubtaskState, name: Callable[[str], str], at_ms: int) -> Su
     if last.retryable and len(ended) > 1:
         message = f"tried {len(ended)} times, last on {name(last.node)}: {message or last.code}"
     return SubtaskFailed(at_ms=at_ms, subtask=subtask.skeleton.id, code=last.code, message=message[:2000])
+
+
+def doomed(name: str, root: SubtaskState, at_ms: int) -> SubtaskFailed:
+    """The end of a subtask that needs one that will never be done."""
+    cause = root.skeleton.id
+    how = "was cancelled" if root.status == "cancelled" else "failed"
+    return SubtaskFailed(
+        at_ms=at_ms,
+        subtask=name,
+        code=root.code or "E_NEED",
+        message=f"it needs {cause}, which {how}: {root.message}".rstrip(": ")[:2000],
+        cause=cause,
+    )
 
 
 def nobody(subtask: SubtaskState, market: Market, at_ms: int) -> SubtaskFailed:
@@ -86,7 +99,7 @@ def close(state: RunState, deliver: list[tuple[str, str]], at_ms: int) -> RunClo
             hint="Submit the goal again.",
         )
     files, gaps = _files(state, deliver)
-    failed = [subtask for subtask in state.subtasks.values() if subtask.status == "failed"]
+    failed = [subtask for subtask in state.subtasks.values() if subtask.status in ("failed", "cancelled")]
     roots = [subtask for subtask in failed if not subtask.cause]
     if files and not failed:
         return RunClosed(at_ms=at_ms, outcome="done", message=_done(state, files), deliverables=files)
@@ -106,6 +119,13 @@ def close(state: RunState, deliver: list[tuple[str, str]], at_ms: int) -> RunClo
             message=f"delivered without {len(roots)} of {len(state.subtasks)} subtasks: {message}"[:2000],
             hint=f"`zwerm runs show {state.run[-6:]}` has the reasons.",
             deliverables=files,
+        )
+    if all(subtask.status == "cancelled" for subtask in roots):
+        return RunClosed(
+            at_ms=at_ms,
+            outcome="cancelled",
+            code="E_CANCELLED",
+            message=f"nothing is left to deliver: {message}"[:2000],
         )
     if all(subtask.code == "E_UNBID" for subtask in roots):
         return RunClosed(
@@ -156,6 +176,8 @@ def _worst(failed: list[SubtaskState]) -> tuple[str, str]:
     first = failed[0]
     more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
     message = first.message or _last(first.attempts)
+    if first.status == "cancelled":
+        message = f"cancelled: {first.cancel_reason}" if first.cancel_reason else "cancelled"
     return first.code, f"{first.skeleton.id}: {message or first.code}{more}"[:2000]
 
 

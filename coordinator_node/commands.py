@@ -204,7 +204,7 @@ def _report(out: Out, view: dict[str, Any], paths: list[Path], took: float) -> N
         mark(f"{outcome} in {took:.1f} s   {', '.join(map(str, paths))}")
         if outcome == "partial":
             for subtask in view["subtask_list"]:
-                if subtask["status"] == "failed" and not subtask["cause"]:
+                if subtask["status"] in ("failed", "cancelled") and not subtask["cause"]:
                     out.warn(
                         f"{clean(subtask['label'] or subtask['id'])}: {subtask['code']} {clean(subtask['message'])}"
                     )
@@ -278,7 +278,7 @@ def runs_ls(session: Session, limit: int) -> int:
         [
             (
                 entry["run"][-6:],
-                entry["outcome"] or entry["status"],
+                entry["outcome"] or ("paused" if entry.get("paused") else entry["status"]),
                 f"{entry['counts']['accepted']}/{entry['subtasks']}",
                 _when(entry["opened_ms"]) if entry["opened_ms"] else "",
                 (entry["goal"] or entry["message"])[:60],
@@ -300,8 +300,12 @@ def runs_show(session: Session, run_id: str, bids: bool) -> int:
     view = run_async(_view(session, run_id), timeout_s=session.timeout_s)
     out = session.out
     out.line(
-        f"run {view['run']}   {view['outcome'] or view['status']}   planner {view['planner']}   by {view['by_name']}"
+        f"run {view['run']}   {view['outcome'] or ('paused' if view.get('paused') else view['status'])}"
+        f"   planner {view['planner']}   by {view['by_name']}"
     )
+    if view.get("paused"):
+        why = f": {clean(view['pause_reason'])}" if view["pause_reason"] else ""
+        out.line(f"paused by {view['paused_by_name']}{why}   zwerm runs resume {view['run'][-6:]}")
     out.line(f"goal {clean(view['goal'])[:200]}")
     if view["message"]:
         out.line(f"{'' if view['code'] == 'OK' else view['code'] + '  '}{clean(view['message'])}")
@@ -346,15 +350,57 @@ def _show_bids(out: Out, view: dict[str, Any]) -> None:
 
 @command("cancel")
 @click.argument("run_id", metavar="RUN")
+@click.argument("subtask", required=False, default="")
 @click.option("--reason", default="", help="A word for the record.")
-def runs_cancel(session: Session, run_id: str, reason: str) -> int:
-    """Stop a run; what runs of it is stopped on its devices."""
+def runs_cancel(session: Session, run_id: str, subtask: str, reason: str) -> int:
+    """Stop a run, or one SUBTASK of it; what runs of it is stopped on its devices.
+
+    Without that subtask the run goes on; what needs it is given up, except work that can do without.
+    """
     from protocol.messages import CancelRun
 
-    data = _ask(session, CancelRun(run=run_id, reason=reason)).data
-    session.out.done(f"run {run_id} is being cancelled")
+    data = _ask(session, CancelRun(run=run_id, reason=reason, subtask=subtask)).data
+    what = f"subtask {subtask} of run {run_id}" if subtask else f"run {run_id}"
+    status = str(data.get("status", ""))
+    session.out.done(
+        f"{what} is being cancelled" if status == "cancelling" else f"{what} had ended already ({status})"
+    )
     session.out.document("run.cancel", {"run": run_id, **data})
     return Exit.OK
+
+
+@command("pause")
+@click.argument("run_id", metavar="RUN")
+@click.option("--reason", default="", help="A word for the record.")
+def runs_pause(session: Session, run_id: str, reason: str) -> int:
+    """Begin nothing more of a run. What is at work goes on, and its results count."""
+    from protocol.messages import PauseRun
+
+    data = _ask(session, PauseRun(run=run_id, reason=reason)).data
+    if data.get("paused"):
+        working = int(data.get("working", 0))
+        rest = f"; {working} subtask{'s' * (working != 1)} still at work" if working else ""
+        session.out.done(f"run {run_id} is paused{rest}   zwerm runs resume {run_id}")
+    else:
+        session.out.warn(f"run {run_id} cannot be paused: it is {data['outcome'] or data['status']}")
+    session.out.document("run.pause", {"run": run_id, **data})
+    return Exit.OK if data.get("paused") else Exit.FAILED
+
+
+@command("resume")
+@click.argument("run_id", metavar="RUN")
+def runs_resume(session: Session, run_id: str) -> int:
+    """Go on with a paused run."""
+    from protocol.messages import ResumeRun
+
+    data = _ask(session, ResumeRun(run=run_id)).data
+    open_ = data.get("status") == "open"
+    if open_:
+        session.out.done(f"run {run_id} goes on")
+    else:
+        session.out.warn(f"run {run_id} cannot go on: it is {data['outcome'] or data['status']}")
+    session.out.document("run.resume", {"run": run_id, **data})
+    return Exit.OK if open_ else Exit.FAILED
 
 
 def _ask(session: Session, item: Any) -> Any:
@@ -498,7 +544,13 @@ def artifacts_verify(session: Session, run_id: str) -> int:
 
 runs = click.Group(
     "runs",
-    commands={"ls": runs_ls, "show": runs_show, "cancel": runs_cancel},
+    commands={
+        "ls": runs_ls,
+        "show": runs_show,
+        "cancel": runs_cancel,
+        "pause": runs_pause,
+        "resume": runs_resume,
+    },
     help="Past and present runs.",
     context_settings=_SETTINGS,
 )

@@ -37,7 +37,9 @@ from .orders import (
     Event,
     NodeLost,
     NodeSeen,
+    PauseAsked,
     ResultChecked,
+    ResumeAsked,
     RunAccepted,
     RunDeposed,
     RunForgotten,
@@ -125,6 +127,8 @@ class Engine:
             RunDeposed: self.runs.deposed,
             RunForgotten: self.runs.forgotten,
             CancelAsked: self.runs.cancel_asked,
+            PauseAsked: self.runs.pause_asked,
+            ResumeAsked: self.runs.resume_asked,
             AnswersReceived: self.rounds.answered,
             WorkReceived: self._work.received,
             ResultChecked: self._work.checked,
@@ -189,9 +193,15 @@ class Engine:
         """Look at the end of the step whether the run has anything left to do."""
         self.touched[run] = None
 
-    def add(self, desk: Desk, name: str) -> None:
-        """A subtask waits for a seller."""
-        self.scheduler.add((desk.run, name), desk.state.subtasks[name].skeleton.capability, self._now)
+    def add(self, desk: Desk, name: str, *, pause: bool = False) -> None:
+        """A subtask waits for a seller, after a pause if it came back without success. While its run is paused it just stays ready."""
+        if desk.state.paused:
+            return
+        capability = desk.state.subtasks[name].skeleton.capability
+        if pause:
+            self.scheduler.back_off((desk.run, name), capability, self._now)
+        else:
+            self.scheduler.add((desk.run, name), capability, self._now)
 
     def command(self, command: Any) -> None:
         """Put a command into the step."""
@@ -216,15 +226,13 @@ class Engine:
 
     def retry(self, desk: Desk, subtask: SubtaskState, *, pause: bool) -> None:
         """An attempt came to nothing: give the subtask up, or put it up again."""
-        key = (desk.run, subtask.skeleton.id)
+        name = subtask.skeleton.id
         failure = give_up(subtask, self.market.name, self.at_ms)
         if failure is not None:
             self.emit(desk, failure)
-            self.ended(desk, key[1])
-        elif pause:
-            self.scheduler.back_off(key, subtask.skeleton.capability, self._now)
+            self.ended(desk, name)
         else:
-            self.scheduler.add(key, subtask.skeleton.capability, self._now)
+            self.add(desk, name, pause=pause)
 
     def cancelled(self, desk: Desk, name: str) -> None:
         """Nothing of a cancelled subtask runs any more, or nobody says so in time."""
@@ -278,9 +286,8 @@ class Engine:
     def say_cancel(self, live: Live) -> None:
         """Tell the holder of an attempt to stop."""
         desk = self.desks[live.key[0]]
-        cancel = Cancel(
-            subtask=live.key[1], attempt=live.attempt, epoch=live.epoch, reason=desk.state.cancel_reason
-        )
+        reason = desk.state.cancel_reason or desk.state.subtasks[live.key[1]].cancel_reason
+        cancel = Cancel(subtask=live.key[1], attempt=live.attempt, epoch=live.epoch, reason=reason)
         self.command(Say(desk.run, live.bus_key, cancel))
 
     def make_live(self, desk: Desk, subtask: SubtaskState, runners: list[Candidate]) -> Live:

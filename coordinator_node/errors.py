@@ -5,14 +5,24 @@ ZwermError
   ├─ GoalNotUnderstood   no rule fits the goal; the hint lists the shapes that do
   ├─ PlanInvalid         a plan (file) breaks a rule; says where
   ├─ RunUnknown          no run with that name here
-  └─ JournalBroken       a run's journal is not what its owners wrote, one after the other: the run is halted
+  ├─ JournalBroken       a run's journal is not what its owners wrote, one after the other: the run is halted
+  └─ SubtaskUnknown      the run has no subtask of that name
 """
 
 from __future__ import annotations
 
+from difflib import get_close_matches
+
 from protocol.errors import ZwermError
 
-__all__ = ["GoalNotUnderstood", "InvalidTransition", "JournalBroken", "PlanInvalid", "RunUnknown"]
+__all__ = [
+    "GoalNotUnderstood",
+    "InvalidTransition",
+    "JournalBroken",
+    "PlanInvalid",
+    "RunUnknown",
+    "SubtaskUnknown",
+]
 
 
 class InvalidTransition(ZwermError):
@@ -69,3 +79,16 @@ class JournalBroken(ZwermError):
         self.run = run
         self.seq = seq
         self.why = why
+
+
+class SubtaskUnknown(ZwermError):
+    """A run has no subtask of that name; says which names come near."""
+
+    def __init__(self, run: str, name: str, known: list[str]) -> None:
+        near = get_close_matches(name, known, 4) or known[:8]
+        short = run[-6:]
+        super().__init__(
+            "E_NOT_FOUND",
+            f"run {short} has no subtask {name!r} ({', '.join(near) or 'its plan is not written yet'})",
+            f"`zwerm runs show {short}` lists its subtasks.",
+        )

@@ -49,7 +49,9 @@ __all__ = [
     "NodeInfo",
     "NodeLost",
     "NodeSeen",
+    "PauseAsked",
     "ResultChecked",
+    "ResumeAsked",
     "RunAccepted",
     "RunDeposed",
     "RunEnded",
@@ -120,11 +122,29 @@ class RunForgotten:
 
 @dataclass(frozen=True, slots=True)
 class CancelAsked:
-    """Somebody wants the run stopped."""
+    """Somebody wants the run stopped, or one subtask of it."""
 
     run: str
     by: str
     reason: str = ""
+    subtask: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PauseAsked:
+    """Somebody wants nothing more of the run awarded for now."""
+
+    run: str
+    by: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeAsked:
+    """Somebody wants a paused run to go on."""
+
+    run: str
+    by: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +205,8 @@ Event: TypeAlias = (
     | RunDeposed
     | RunForgotten
     | CancelAsked
+    | PauseAsked
+    | ResumeAsked
     | AnswersReceived
     | WorkReceived
     | ResultChecked
@@ -243,7 +265,7 @@ class ShowProgress:
 
 @dataclass(frozen=True, slots=True)
 class RunStands:
-    """The run is in the journal: whoever submitted it may be told so."""
+    """What was asked for (the run, its pause, its end) is in the journal: whoever asked may be told so."""
 
     run: str
 

@@ -39,6 +39,7 @@ class RunProgress:
     groups: dict[str, _Group] = field(default_factory=dict)
     heard: float = 0.0
     retries: int = 0
+    paused: bool = False
     _capability: dict[str, str] = field(default_factory=dict)
 
     def take(self, event: Event, now: float) -> str:
@@ -52,6 +53,11 @@ class RunProgress:
                 self._capability[subtask] = capability
                 self.groups.setdefault(capability, _Group()).total += 1
             return f"plan     {len(self._capability)} subtasks"
+        if event.kind in ("run.paused", "run.resumed"):
+            self.paused = event.kind == "run.paused"
+            why = clean(str(data.get("reason", "")))
+            by = clean(str(data.get("by", "")))
+            return f"{'paused' if self.paused else 'resumed'}   by {by}" + (f": {why}" if why else "")
         if event.kind == "run.closed":
             self.closed = data
             return ""
@@ -117,6 +123,8 @@ class RunProgress:
         total = self.total
         share = f"{100 * self.done // total} %" if total else "planning"
         foot = f" {share}  ·  {now - self.started:.1f} s"
+        if self.paused:
+            foot += "  ·  paused"
         if self.retries:
             foot += f"  ·  {self.retries} tried again"
         if silent > 3:

@@ -143,7 +143,7 @@ class Rounds:
             self._engine.scheduler.full(one.capability, self._engine.now)
             self._engine.add(desk, name)
         elif one.unanswered:
-            self._engine.scheduler.back_off(one.key, one.capability, self._engine.now)
+            self._engine.add(desk, name, pause=True)
         else:
             notes = list(one.declines.values())[:64]
             self.unbid(
@@ -158,12 +158,11 @@ class Rounds:
     def unbid(self, desk: Desk, subtask: SubtaskState, record: Unbid, *, last: bool) -> None:
         """Nobody will do it: write that down, and give up or try again."""
         self._engine.emit(desk, record)
-        key = (desk.run, record.subtask)
         if last:
             self._engine.emit(desk, nobody(subtask, self._engine.market, self._engine.at_ms))
             self._engine.ended(desk, record.subtask)
         else:
-            self._engine.scheduler.back_off(key, subtask.skeleton.capability, self._engine.now)
+            self._engine.add(desk, record.subtask, pause=True)
 
     def withdraw(self, one: Round) -> None:
         """An announcement no longer holds."""

@@ -8,13 +8,30 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from protocol.records import CancelRequested, RunClosed, RunOpened, SubtaskFailed
+from protocol.records import (
+    CancelRequested,
+    RunClosed,
+    RunOpened,
+    RunPaused,
+    RunResumed,
+    SubtaskCancelRequested,
+)
 
-from .closing import close
+from .closing import close, doomed
 from .desk import Desk
 from .fold import apply
 from .offers import Brief
-from .orders import CancelAsked, RunAccepted, RunDeposed, RunEnded, RunForgotten, RunRecovered, RunStands
+from .orders import (
+    CancelAsked,
+    PauseAsked,
+    ResumeAsked,
+    RunAccepted,
+    RunDeposed,
+    RunEnded,
+    RunForgotten,
+    RunRecovered,
+    RunStands,
+)
 from .recovery import plan_records, standing, take_over
 
 if TYPE_CHECKING:
@@ -75,7 +92,7 @@ class Runs:
             self._engine.watch.add(live, self._engine.now)
             self._engine.market.fly(live.capability, +1)
             self._engine.market.hold(live.node, +1)
-            if state.status == "cancelling":
+            if state.status == "cancelling" or subtask.cancelling:
                 self._engine.watch.cancel(live, self._engine.now)
                 self._engine.say_cancel(live)
             else:
@@ -83,8 +100,11 @@ class Runs:
         if state.status == "cancelling":
             self._cancel_open(desk)
         else:
-            for name in state.ready:
-                self._engine.add(desk, name)
+            for name in list(state.ready):
+                if state.subtasks[name].cancelling:
+                    self._engine.cancelled(desk, name)
+                else:
+                    self._engine.add(desk, name)
 
     def deposed(self, event: RunDeposed) -> None:
         """A run is somebody else's: drop it without a word."""
@@ -110,13 +130,61 @@ class Runs:
     def cancel_asked(self, event: CancelAsked) -> None:
         """Stop a run: what is open ends now, what is out when it has stopped."""
         desk = self._engine.desks.get(event.run)
-        if desk is None or desk.state.status != "open":
+        if desk is None:
             return
+        if desk.state.status == "open":
+            if event.subtask:
+                self._cancel_one(desk, event)
+            else:
+                self._cancel_all(desk, event)
+        self._engine.command(RunStands(event.run))
+
+    def _cancel_all(self, desk: Desk, event: CancelAsked) -> None:
         self._engine.emit(desk, CancelRequested(at_ms=self._engine.at_ms, by=event.by, reason=event.reason))
         for live in self._engine.watch.of_run(event.run):
             self._engine.watch.cancel(live, self._engine.now)
             self._engine.say_cancel(live)
         self._cancel_open(desk)
+
+    def _cancel_one(self, desk: Desk, event: CancelAsked) -> None:
+        """Stop one subtask; the run goes on without it."""
+        subtask = desk.state.subtasks.get(event.subtask)
+        if subtask is None or subtask.terminal or subtask.cancelling:
+            return
+        request = SubtaskCancelRequested(
+            at_ms=self._engine.at_ms, subtask=event.subtask, by=event.by, reason=event.reason
+        )
+        self._engine.emit(desk, request)
+        live = self._engine.watch.get((desk.run, event.subtask))
+        if live is not None:
+            self._engine.watch.cancel(live, self._engine.now)
+            self._engine.say_cancel(live)
+            return
+        self._drop_round(desk, event.subtask, withdraw=True)
+        self._engine.cancelled(desk, event.subtask)
+
+    def pause_asked(self, event: PauseAsked) -> None:
+        """Award nothing more: what is at work goes on, and its results count."""
+        desk = self._engine.desks.get(event.run)
+        if desk is None:
+            return
+        if desk.state.status == "open" and not desk.state.paused:
+            self._engine.emit(desk, RunPaused(at_ms=self._engine.at_ms, by=event.by, reason=event.reason))
+            self._drop_rounds(desk, withdraw=True)
+            for name in desk.state.ready:
+                self._engine.scheduler.forget((desk.run, name))
+        self._engine.command(RunStands(event.run))
+
+    def resume_asked(self, event: ResumeAsked) -> None:
+        """Go on: everything that is ready is put up again."""
+        desk = self._engine.desks.get(event.run)
+        if desk is None:
+            return
+        if desk.state.status == "open" and desk.state.paused:
+            self._engine.emit(desk, RunResumed(at_ms=self._engine.at_ms, by=event.by))
+            for name in desk.state.ready:
+                self._engine.add(desk, name)
+        self._engine.command(RunStands(event.run))
 
     def _cancel_open(self, desk: Desk) -> None:
         self._drop_rounds(desk, withdraw=True)
@@ -127,12 +195,15 @@ class Runs:
 
     def _drop_rounds(self, desk: Desk, *, withdraw: bool = False) -> None:
         for name in desk.state.ready:
-            one = self._engine.auction.drop((desk.run, name))
-            if one is None:
-                continue
-            self._engine.market.fly(one.capability, -1)
-            if withdraw:
-                self._engine.rounds.withdraw(one)
+            self._drop_round(desk, name, withdraw=withdraw)
+
+    def _drop_round(self, desk: Desk, name: str, *, withdraw: bool) -> None:
+        one = self._engine.auction.drop((desk.run, name))
+        if one is None:
+            return
+        self._engine.market.fly(one.capability, -1)
+        if withdraw:
+            self._engine.rounds.withdraw(one)
 
     def settle(self) -> None:
         """Fail what depends on a failure, and close the runs in which nothing is left to do."""
@@ -142,17 +213,7 @@ class Runs:
             state = desk.state
             while state.status == "open" and state.doomed:
                 name, cause = next(iter(state.doomed.items()))
-                root = state.subtasks[cause]
-                self._engine.emit(
-                    desk,
-                    SubtaskFailed(
-                        at_ms=self._engine.at_ms,
-                        subtask=name,
-                        code=root.code or "E_NEED",
-                        message=f"it needs {cause}, which failed: {root.message}"[:2000],
-                        cause=cause,
-                    ),
-                )
+                self._engine.emit(desk, doomed(name, state.subtasks[cause], self._engine.at_ms))
                 self._engine.ended(desk, name)
             del self._engine.touched[run]
             lost = desk.content is None or not state.planned

@@ -12,13 +12,24 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from protocol.errors import ZwermError
-from protocol.messages import CancelRun, ListNodes, ListRuns, Ping, Reply, ShowRun, SubmitRun
+from protocol.messages import (
+    CancelRun,
+    ListNodes,
+    ListRuns,
+    PauseRun,
+    Ping,
+    Reply,
+    ResumeRun,
+    ShowRun,
+    SubmitRun,
+)
 from protocol.messages.base import JsonObject
 
 from .crash_proc import crash_point
-from .errors import JournalBroken, PlanInvalid, RunUnknown
-from .orders import CancelAsked, RunAccepted
+from .errors import JournalBroken, PlanInvalid, RunUnknown, SubtaskUnknown
+from .orders import CancelAsked, PauseAsked, ResumeAsked, RunAccepted
 from .planner import Request, find_planner
+from .state import RunState
 from .views import halted_view, ref_view, run_view, summary_view
 
 if TYPE_CHECKING:
@@ -79,6 +90,8 @@ class RunsService:
             return await self._submit(received.run, request, received.node)
         if isinstance(request, CancelRun):
             return await self._cancel(request, received.node)
+        if isinstance(request, (PauseRun, ResumeRun)):
+            return await self._pause(request, received.node)
         if isinstance(request, ShowRun):
             return await self._show(request)
         if isinstance(request, ListRuns):
@@ -155,17 +168,57 @@ class RunsService:
     # --- the rest ---
 
     async def _cancel(self, request: CancelRun, by: str) -> Reply:
-        run = await self._role.archive.find(request.run)
-        state, _ = await self._role.archive.get(run)
+        state = await self._mine(request.run)
+        run = state.run
+        if request.subtask:
+            subtask = state.subtasks.get(request.subtask)
+            if subtask is None:
+                raise SubtaskUnknown(run, request.subtask, list(state.subtasks))
+            if subtask.terminal:
+                data: JsonObject = {"run": run, "subtask": request.subtask, "status": subtask.status}
+                return Reply(ok=True, data=data)
         if state.status == "closed":
             return Reply(ok=True, data={"run": run, "status": "closed", "outcome": state.outcome})
-        if run not in self._role.engine.desks:
+        await self._order(CancelAsked(run, by, request.reason, request.subtask))
+        data = {"run": run, "subtask": request.subtask, "status": "cancelling", "outcome": ""}
+        return Reply(ok=True, data=data)
+
+    async def _pause(self, request: PauseRun | ResumeRun, by: str) -> Reply:
+        state = await self._mine(request.run)
+        if state.status == "open":
+            if isinstance(request, PauseRun):
+                await self._order(PauseAsked(state.run, by, request.reason))
+            else:
+                await self._order(ResumeAsked(state.run, by))
+        working = sum(1 for subtask in state.subtasks.values() if subtask.status == "awarded")
+        return Reply(
+            ok=True,
+            data={
+                "run": state.run,
+                "status": state.status,
+                "outcome": state.outcome,
+                "paused": state.paused,
+                "working": working,
+            },
+        )
+
+    async def _order(self, event: CancelAsked | PauseAsked | ResumeAsked) -> None:
+        """Have something done about a run, and wait until it is in the journal: then it holds whatever happens to this process."""
+        if event.run not in self._waiting:
+            self._waiting[event.run] = asyncio.get_running_loop().create_future()
+        self._role.take(event)
+        await self._until_stands(event.run)
+
+    async def _mine(self, name: str) -> RunState:
+        """The state of a run that this coordinator can do something about, or of one that has ended."""
+        run = await self._role.archive.find(name)
+        state, _ = await self._role.archive.get(run)
+        if state.status != "closed" and run not in self._role.engine.desks:
             raise RunUnknown(
                 f"run {run[-6:]} belongs to another coordinator",
                 "Start the device that took it, or wait until it is back.",
             )
-        self._role.take(CancelAsked(run, by, request.reason))
-        return Reply(ok=True, data={"run": run, "status": "cancelling", "outcome": ""})
+        return state
 
     async def _show(self, request: ShowRun) -> Reply:
         role = self._role

@@ -24,6 +24,9 @@ from protocol.records import (
     Rejected,
     RunClosed,
     RunOpened,
+    RunPaused,
+    RunResumed,
+    SubtaskCancelRequested,
     SubtaskFailed,
     Unbid,
 )
@@ -80,6 +83,9 @@ def summary_view(state: RunState, goal: str, name: Namer, planner: str = "") -> 
         "by_name": name(state.by),
         "owner": state.owner,
         "epoch": state.epoch,
+        "paused": state.paused,
+        "paused_by_name": name(state.paused_by) if state.paused else "",
+        "pause_reason": state.pause_reason,
         "opened_ms": state.opened_ms,
         "closed_ms": state.closed_ms,
         "subtasks": len(state.subtasks),
@@ -260,8 +266,10 @@ def _run_event(record: Record, name: Namer) -> tuple[dict[str, Any], str]:
         return {"part": record.part, "parts": record.parts, "subtasks": shown}, ""
     if isinstance(record, Owned):
         return {"epoch": record.epoch}, record.owner
-    if isinstance(record, CancelRequested):
+    if isinstance(record, (CancelRequested, RunPaused, SubtaskCancelRequested)):
         return {"by": name(record.by), "reason": record.reason}, ""
+    if isinstance(record, RunResumed):
+        return {"by": name(record.by)}, ""
     if isinstance(record, RunClosed):
         return {
             "outcome": record.outcome,

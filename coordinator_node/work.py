@@ -26,6 +26,11 @@ __all__ = ["Work"]
 _What = Literal["result", "failed", "cancelled"]
 
 
+def _stopping(desk: Desk, live: Live) -> bool:
+    """Whether the run, or this subtask of it, was asked to stop."""
+    return desk.state.status != "open" or desk.state.subtasks[live.key[1]].cancelling
+
+
 class Work:
     """The part of an engine that deals with workers. It keeps nothing of its own."""
 
@@ -61,7 +66,7 @@ class Work:
             return
         if (event.attempt, event.epoch) != (live.attempt, live.epoch):
             return
-        if desk.state.status != "open":
+        if _stopping(desk, live):
             self._stopped(desk, live, applied=False)
         elif event.reason:
             self._rejected(desk, live, event.reason)
@@ -83,7 +88,7 @@ class Work:
     def _result(self, desk: Desk, live: Live, item: Result) -> None:
         if live.checking:
             return
-        if desk.state.status != "open":
+        if _stopping(desk, live):
             self._stopped(desk, live, applied=False)
             return
         schema = desk.content_known.of(item.subtask).output_schema
@@ -133,13 +138,13 @@ class Work:
         engine.retry(desk, desk.state.subtasks[live.key[1]], pause=True)
 
     def _failed(self, desk: Desk, live: Live, item: Failed) -> None:
-        if desk.state.status != "open":
+        if _stopping(desk, live):
             self._stopped(desk, live, applied=True)
             return
         self._over(desk, live, item.code, item.message, retryable=item.retryable)
 
     def _cancelled(self, desk: Desk, live: Live) -> None:
-        if desk.state.status != "open":
+        if _stopping(desk, live):
             self._stopped(desk, live, applied=True)
             return
         self._over(desk, live, "E_CANCELLED", "its node stopped it", retryable=True)
@@ -167,7 +172,7 @@ class Work:
     def _refused(self, desk: Desk, live: Live, item: Refuse) -> None:
         engine = self._engine
         engine.end_live(live)
-        if desk.state.status != "open":
+        if _stopping(desk, live):
             engine.cancelled(desk, item.subtask)
             return
         engine.emit(
@@ -189,15 +194,15 @@ class Work:
             if engine.now <= bid.at + bid.bid.valid_ms / 1000
             and engine.market.slots(bid.node, live.capability)
         ]
-        if standing:
+        if standing and not desk.state.paused:
             engine.market.fly(live.capability, +1)
             reason = f"next best: {engine.market.name(live.node)} refused ({item.code})"
             engine.award_to(desk, subtask, live.round, standing, [], reason)
         else:
-            engine.scheduler.back_off(live.key, live.capability, engine.now)
+            engine.add(desk, item.subtask, pause=True)
 
     def _stopped(self, desk: Desk, live: Live, *, applied: bool) -> None:
-        """An attempt of a cancelled run has ended, however."""
+        """An attempt of a cancelled run or subtask has ended, however."""
         self._engine.end_live(live)
         self._engine.cancelled(desk, live.key[1])
         self._ack(desk, live, applied=applied)
@@ -237,7 +242,7 @@ class Work:
         """An attempt is over without its node having said so."""
         name = live.key[1]
         self._engine.end_live(live)
-        if desk.state.status == "cancelling":
+        if _stopping(desk, live):
             self._engine.cancelled(desk, name)
             return
         self._engine.emit(

@@ -177,6 +177,18 @@ class Market(RuleBasedStateMachine):
     def is_cancelled(self) -> None:
         self._handle(orders.CancelAsked(RUN, node_id("client")))
 
+    @rule(subtask=st.sampled_from([*SUBTASKS, "ghost"]))
+    def one_is_cancelled(self, subtask: str) -> None:
+        self._handle(orders.CancelAsked(RUN, node_id("client"), "enough", subtask))
+
+    @rule()
+    def is_paused(self) -> None:
+        self._handle(orders.PauseAsked(RUN, node_id("client")))
+
+    @rule()
+    def is_resumed(self) -> None:
+        self._handle(orders.ResumeAsked(RUN, node_id("client")))
+
     # --- what must hold ---
 
     @invariant()
@@ -216,7 +228,13 @@ class Market(RuleBasedStateMachine):
             checking = any(
                 (live := self.engine.watch.get((RUN, name))) and live.checking for name in SUBTASKS
             )
-            assert checking or self.engine.deadline() is not None
+            assert checking or state.paused or self.engine.deadline() is not None
+
+    @invariant()
+    def a_paused_run_asks_for_nothing(self) -> None:
+        state = self.engine.state(RUN)
+        if state is not None and state.paused:
+            assert not any((RUN, name) in self.engine.auction for name in SUBTASKS)
 
 
 Market.TestCase.settings = settings(max_examples=60, stateful_step_count=60, deadline=None)

@@ -20,7 +20,10 @@ from protocol.records import (
     Rejected,
     RunClosed,
     RunOpened,
+    RunPaused,
+    RunResumed,
     SubtaskCancelled,
+    SubtaskCancelRequested,
     SubtaskFailed,
 )
 
@@ -41,6 +44,9 @@ class Ledger:
         self.opened: set[str] = set()
         self.planned: set[str] = set()
         self.cancelling: set[str] = set()
+        self.paused: set[str] = set()
+        self.stopping: set[tuple[str, str]] = set()
+        """Subtasks that somebody asked to stop."""
         self.closed: dict[str, str] = {}
         self.epoch: dict[str, int] = {}
         self.subtasks: dict[str, set[str]] = {}
@@ -84,6 +90,10 @@ class Ledger:
             self.epoch[run] = record.epoch
         elif isinstance(record, CancelRequested):
             self.cancelling.add(run)
+        elif isinstance(record, RunPaused):
+            self.paused.add(run)
+        elif isinstance(record, RunResumed):
+            self.paused.discard(run)
         elif isinstance(record, RunClosed):
             self._close(run, record)
         else:
@@ -104,7 +114,11 @@ class Ledger:
             return
         if place in self.terminal:
             raise Broken(f"{record.k} for {place[1]}, which has ended as {self.terminal[place]}")
-        if isinstance(record, Awarded):
+        if isinstance(record, SubtaskCancelRequested):
+            self.stopping.add(place)
+        elif isinstance(record, Awarded):
+            if run in self.paused or run in self.cancelling or place in self.stopping:
+                raise Broken(f"{place[1]}: awarded although somebody asked that it is not")
             if place in self.live:
                 raise Broken(f"{place[1]}: awarded while {self.live[place]} holds it")
             if record.epoch != self.epoch[run]:
@@ -121,6 +135,12 @@ class Ledger:
                 self.terminal[place] = record.k
                 self.accepted += 1
         elif isinstance(record, (SubtaskFailed, SubtaskCancelled)):
+            if (
+                isinstance(record, SubtaskCancelled)
+                and run not in self.cancelling
+                and place not in self.stopping
+            ):
+                raise Broken(f"{place[1]}: cancelled although nobody asked for it")
             if isinstance(record, SubtaskFailed) and place in self.live:
                 raise Broken(f"{place[1]}: failed while {self.live[place]} holds it")
             held = self.live.pop(place, None)

@@ -164,6 +164,12 @@ class World:
             self.at(self.rng.uniform(0, 5) * number, lambda run=run: self.submit(run))
             if self.faults.until_s and self.rng.random() < 0.2:
                 self.at(self.rng.uniform(0.5, 20), lambda run=run: self.cancel(run))
+            if self.faults.until_s and self.rng.random() < 0.2:
+                self.at(self.rng.uniform(0.5, 20), lambda run=run: self.pause(run, on=True))
+                self.at(self.rng.uniform(21, 60), lambda run=run: self.pause(run, on=False))
+            if self.faults.until_s and self.rng.random() < 0.3:
+                name = self.rng.choice([subtask.id for subtask in self.plans[run].subtasks])
+                self.at(self.rng.uniform(0.5, 20), lambda run=run, name=name: self.cancel_one(run, name))
         for _ in range(self.faults.kills):
             victim = self.rng.choice([self.desk, *self.agents.values()])
             self.at(self.rng.uniform(0.01, self.faults.until_s), victim.kill)
@@ -215,6 +221,23 @@ class World:
             return
         self.at(2.0, lambda: self.cancel(run))
         self.desk.take(orders.CancelAsked(run, node_id("client"), "enough"))
+
+    def cancel_one(self, run: str, name: str) -> None:
+        """Ask for the end of one subtask until it is known."""
+        if run in self.ledger.closed or {(run, name)} & (self.ledger.stopping | self.ledger.terminal.keys()):
+            return
+        self.at(2.0, lambda: self.cancel_one(run, name))
+        self.desk.take(orders.CancelAsked(run, node_id("client"), "not needed", name))
+
+    def pause(self, run: str, *, on: bool) -> None:
+        """Ask for a pause, or its end, until it is known."""
+        if run in self.ledger.closed or run in self.ledger.cancelling or (run in self.ledger.paused) == on:
+            return
+        if on and self.now > _START + 20:
+            return
+        self.at(2.0, lambda: self.pause(run, on=on))
+        client = node_id("client")
+        self.desk.take(orders.PauseAsked(run, client) if on else orders.ResumeAsked(run, client))
 
     # --- the network ---
 

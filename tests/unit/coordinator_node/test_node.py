@@ -15,7 +15,17 @@ from coordinator_node.journal_store import read_run
 from mesh.endpoint import CallFailed
 from mesh.errors import StoreUnavailable
 from protocol import subjects
-from protocol.messages import CancelRun, ListNodes, ListRuns, Missing, Ping, ShowRun, SubmitRun
+from protocol.messages import (
+    CancelRun,
+    ListNodes,
+    ListRuns,
+    Missing,
+    PauseRun,
+    Ping,
+    ResumeRun,
+    ShowRun,
+    SubmitRun,
+)
 from protocol.records import Owned, Record
 from tests.support.builders import a_bid, a_result
 from tests.support.swarm_memory import Team
@@ -196,6 +206,37 @@ async def test_a_cancelled_run_stops_its_work_and_says_who_cancelled_it(team: Te
     assert "wrong folder" in closed["message"]
     again = await team.ask(CancelRun(run=run))
     assert again.data["outcome"] == "cancelled"
+
+
+async def test_a_run_is_paused_goes_on_and_one_of_its_subtasks_can_be_stopped(
+    team: Team, tmp_path: Path
+) -> None:
+    await team.coordinate()
+    await team.work("ann", agents=[agent("steps"), agent("echo")])
+    run = await team.submit(
+        {"id": "slow", "capability": "test.steps", "params": {"gate": str(tmp_path / "never")}},
+        {"id": "next", "capability": "test.echo", "reduce": "slow", "tolerant": True},
+    )
+    await team.event("attempt.progress")
+    reply = await team.ask(PauseRun(run=run[-6:], reason="lunch"))
+    assert (reply.data["paused"], reply.data["working"]) == (True, 1)
+    assert [record.k for record in await records_of(team, run)][-1] == "run.paused"
+    shown: Any = (await team.ask(ShowRun(run=run))).data
+    assert (shown["paused"], shown["pause_reason"]) == (True, "lunch")
+    with pytest.raises(CallFailed, match=r"no subtask 'slwo' \(slow"):
+        await team.ask(CancelRun(run=run, subtask="slwo"))
+    reply = await team.ask(CancelRun(run=run, subtask="slow", reason="too slow"))
+    assert reply.data["status"] == "cancelling"
+    await team.event("subtask.cancelled")
+    reply = await team.ask(ResumeRun(run=run))
+    assert not reply.data["paused"]
+    closed = await outcome(team, run)
+    assert (closed["outcome"], closed["code"]) == ("partial", "E_CANCELLED")
+    assert "slow: cancelled: too slow" in closed["message"]
+    reply = await team.ask(CancelRun(run=run, subtask="slow"))
+    assert reply.data["status"] == "cancelled"
+    reply = await team.ask(PauseRun(run=run))
+    assert (reply.data["paused"], reply.data["outcome"]) == (False, "partial")
 
 
 async def test_runs_and_nodes_are_listed_and_a_wrong_name_is_refused(team: Team) -> None:
