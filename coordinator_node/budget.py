@@ -41,7 +41,7 @@ __all__ = [
 Kind = Literal["money", "tokens", "steps", "bytes_out", "children"]
 KINDS: Final[tuple[Kind, ...]] = ("money", "tokens", "steps", "bytes_out", "children")
 NO_BOUND: Final = 1 << 52
-"""In a reservation or a cap: this kind is not bounded (SPEC BUD-2). The largest number that the field takes."""
+"""In a reservation or a cap: this kind is not bounded. The largest number that the field takes."""
 
 Scope = tuple[str, ...]
 """What an account is for: ("run", run), ("subtask", run, subtask), ("node", run, node), ("agent", run, node, agent), ("day", date)."""
