@@ -15,8 +15,9 @@ from coordinator_node.market import ASKED_MAX, WINDOW_MAX_S, WINDOW_MIN_S, Marke
 from coordinator_node.recovery import plan_records
 from coordinator_node.scoring import Candidate, gate, score_round
 from coordinator_node.timers import Timers
+from protocol.messages import Usage
 from protocol.records import Accepted, AttemptFailed, Awarded, BidNote, Rejected, RunOpened
-from tests.support.builders import OWNER, a_bid, a_node, a_plan, a_ref, bus_key, node_id, run_id
+from tests.support.builders import OWNER, a_bid, a_node, a_plan, a_ref, a_subtask, bus_key, node_id, run_id
 
 
 def candidates(*bids: dict[str, Any]) -> list[Candidate]:
@@ -77,16 +78,25 @@ def test_a_node_that_failed_this_subtask_gets_it_only_if_nobody_else_wants_it() 
 
 
 def record_results(
-    history: History, node: str, *, good: int, bad: int, took_ms: int = 100, said_ms: int = 100
+    history: History,
+    node: str,
+    *,
+    good: int,
+    bad: int,
+    took_ms: int = 100,
+    said_ms: int = 100,
+    capability: str = "text.work",
+    success: float = 0.9,
+    paid: int = 0,
 ) -> None:
     """Teach a history through the records of a run, as it is taught in life."""
-    plan = a_plan()
+    plan = a_plan(a_subtask("one", capability))
     state = apply(None, RunOpened(at_ms=0, run=run_id(), goal=a_ref(), by=OWNER, epoch=1, owner=OWNER))
     for part in plan_records(plan, a_ref(), 0):
         apply(state, part)
     for number in range(1, good + bad + 1):
         fence = {"subtask": "one", "attempt": number, "epoch": 1, "node": node}
-        note = BidNote(node=node, agent="w", price=1, eta_ms=said_ms, success=0.9, load=0.0, score=1.0)
+        note = BidNote(node=node, agent="w", price=100, eta_ms=said_ms, success=success, load=0.0, score=1.0)
         award = Awarded(
             at_ms=1_000 * number,
             round=number,
@@ -103,7 +113,7 @@ def record_results(
             apply(state, ending)
             history.observe(state, ending)
             continue
-        accepted = Accepted(at_ms=1_000 * number + took_ms, wall_ms=1, **fence)
+        accepted = Accepted(at_ms=1_000 * number + took_ms, wall_ms=1, used=Usage(money=paid), **fence)
         history.observe(state, accepted)
         undo = AttemptFailed(at_ms=1_000 * number + took_ms, code="E_CANCELLED", **fence)
         apply(state, undo)
@@ -121,9 +131,31 @@ def test_a_node_that_takes_longer_than_it_says_is_believed_less() -> None:
     history = History()
     record_results(history, node_id("0"), good=20, bad=0, took_ms=900, said_ms=100)
     record_results(history, node_id("1"), good=20, bad=0, took_ms=100, said_ms=100)
-    assert history.of(node_id("0"), "text.work").ratio > 3
-    assert history.of(node_id("1"), "text.work").ratio == pytest.approx(1.0, abs=0.05)
+    assert history.of(node_id("0"), "text.work").slower.ratio > 3
+    assert history.of(node_id("1"), "text.work").slower.ratio == pytest.approx(1.0, abs=0.05)
     assert wins({"eta_ms": 100}, {"eta_ms": 120}, history=history) < 0.2
+
+
+def test_who_overstates_one_thing_is_believed_less_about_another() -> None:
+    history = History()
+    record_results(history, node_id("0"), good=8, bad=12, success=1.0, capability="text.other")
+    record_results(history, node_id("1"), good=17, bad=3, success=0.85, capability="text.other")
+    assert 0.4 < history.claims(node_id("0")).overstated < 0.6
+    assert abs(history.claims(node_id("1")).overstated) < 0.1
+    assert history.claims(node_id("2")).overstated == 0.0
+    assert history.of(node_id("0"), "text.work").verified == 0.0
+    assert wins({"success": 1.0}, {"success": 0.85}, history=history) < 0.15
+    history.clear()
+    assert history.claims(node_id("0")).overstated == 0.0
+
+
+def test_a_node_that_charges_more_than_it_asked_is_taken_for_dearer() -> None:
+    history = History()
+    record_results(history, node_id("0"), good=20, bad=0, paid=300)
+    record_results(history, node_id("1"), good=20, bad=0)
+    assert history.of(node_id("0"), "text.work").dearer.ratio > 2
+    assert history.of(node_id("1"), "text.work").dearer.ratio == 1.0
+    assert wins({"price": 100_000}, {"price": 110_000}, history=history) < 0.05
 
 
 def test_failures_of_the_input_and_cancels_say_nothing_about_a_node() -> None:
