@@ -25,7 +25,7 @@ from protocol.messages import Cancelled, Failed, Result
 from .errors import OutboxError
 from .events import AttemptKey, Ended, Fenced, Forgot, LocalRecord, Terminal, Took
 
-__all__ = ["COMPACT_BYTES", "OutboxFile"]
+__all__ = ["COMPACT_BYTES", "OutboxFile", "encode", "parse"]
 
 log = logging.getLogger("zwerm.agent.outbox")
 
@@ -37,7 +37,8 @@ _ITEMS: Final[dict[str, type[Terminal]]] = {"r": Result, "f": Failed, "c": Cance
 _KINDS: Final = {model: kind for kind, model in _ITEMS.items()}
 
 
-def _encode(record: LocalRecord) -> bytes:
+def encode(record: LocalRecord) -> bytes:
+    """One record as a frame."""
     value: list[Any]
     if isinstance(record, Fenced):
         value = ["E", record.run, record.epoch]
@@ -62,6 +63,23 @@ def _decode(body: bytes) -> LocalRecord:
     return Ended(key, _ITEMS[kind].model_validate(rest[5]), float(rest[4]))
 
 
+def parse(data: bytes) -> tuple[list[LocalRecord], int]:
+    """The records of a file's content, oldest first, and how many of its bytes are good."""
+    records: list[LocalRecord] = []
+    offset = 0
+    while offset + _HEAD.size <= len(data):
+        length, checksum = _HEAD.unpack_from(data, offset)
+        body = data[offset + _HEAD.size : offset + _HEAD.size + length]
+        if length > _FRAME_MAX or len(body) < length or zlib.crc32(body) != checksum:
+            break
+        try:
+            records.append(_decode(body))
+        except (ValueError, KeyError, IndexError, ValidationError, msgpack.UnpackException):
+            break
+        offset += _HEAD.size + length
+    return records, offset
+
+
 class OutboxFile:
     """One file, open for appending while the node runs."""
 
@@ -80,7 +98,7 @@ class OutboxFile:
         """
         try:
             data = self.path.read_bytes() if self.path.exists() else b""
-            records, good = self._parse(data)
+            records, good = parse(data)
             flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
             self._descriptor = os.open(self.path, flags, 0o600)
             if good < len(data):
@@ -99,7 +117,7 @@ class OutboxFile:
         Raises:
             OutboxError: they are not all written; the node must not act on them.
         """
-        data = b"".join(map(_encode, records))
+        data = b"".join(map(encode, records))
         try:
             written = os.write(self._descriptor, data)
             while written < len(data):
@@ -139,7 +157,7 @@ class OutboxFile:
             OutboxError: the old content is still there.
         """
         temporary = self.path.with_name(f".{self.path.name}.tmp")
-        data = b"".join(map(_encode, records))
+        data = b"".join(map(encode, records))
         try:
             descriptor = os.open(
                 temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600
@@ -166,21 +184,6 @@ class OutboxFile:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
-
-    def _parse(self, data: bytes) -> tuple[list[LocalRecord], int]:
-        records: list[LocalRecord] = []
-        offset = 0
-        while offset + _HEAD.size <= len(data):
-            length, checksum = _HEAD.unpack_from(data, offset)
-            body = data[offset + _HEAD.size : offset + _HEAD.size + length]
-            if length > _FRAME_MAX or len(body) < length or zlib.crc32(body) != checksum:
-                break
-            try:
-                records.append(_decode(body))
-            except (ValueError, KeyError, IndexError, ValidationError, msgpack.UnpackException):
-                break
-            offset += _HEAD.size + length
-        return records, offset
 
     def _sync_folder(self) -> None:
         folder = os.open(self.path.parent, os.O_RDONLY)

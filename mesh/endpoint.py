@@ -17,21 +17,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self, cast
 
-from pydantic import ValidationError
-
 from protocol import subjects
-from protocol.codec import pack, unpack
+from protocol.codec import unpack
 from protocol.envelope import FLAG_JOURNAL, Header, Sealer, audience_hash, parse_header
 from protocol.errors import Rejected, ZwermError
 from protocol.ids import NO_RUN, run_bytes, run_text
-from protocol.messages import BATCH_MAX, Item, Reply, Type, type_of
-from protocol.registry import BODY_BYTES_MAX, BODY_NODES_MAX, body_adapter, body_validator, types_on
+from protocol.messages import Item, Reply, Type
+from protocol.registry import BODY_NODES_MAX, body_adapter, types_on
 from protocol.verify import Accepted, Directory, Member, Verifier
 
 from .bus import Bus, Msg, Subscription
 from .clock import Clock
 from .errors import MeshError
 from .roster import Roster
+from .wire import decode, packed, seal_items
 from .workspace import Workspace
 
 if TYPE_CHECKING:
@@ -232,27 +231,14 @@ class Endpoint:
             await self.bus.publish(subject, raw, reply=reply)
 
     def _seal_all(self, subject: str, items: Sequence[Item], context: bytes, ttl_s: int) -> list[bytes]:
-        code = type_of(items[0])
-        audience = self._audience(subjects.route(subject))
-        adapter = body_adapter(code)
-        sealed: list[bytes] = []
-        pending = [list(items[start : start + BATCH_MAX]) for start in range(0, len(items), BATCH_MAX)]
-        pending.reverse()
-        now_ms = int(self.clock.now() * 1000)
-        while pending:
-            batch = pending.pop()
-            try:
-                body = _packed(code, adapter.dump_python(batch, by_alias=True, exclude_defaults=True))
-            except MeshError:
-                if len(batch) == 1:
-                    raise
-                half = len(batch) // 2
-                pending += [batch[half:], batch[:half]]
-                continue
-            sealed.append(
-                self._sealer.seal(code, audience, body, now_ms=now_ms, ttl_s=ttl_s, context=context)
-            )
-        return sealed
+        return seal_items(
+            self._sealer,
+            self._audience(subjects.route(subject)),
+            items,
+            context=context,
+            now_ms=int(self.clock.now() * 1000),
+            ttl_s=ttl_s,
+        )
 
     async def call(self, service: str, item: Item, *, timeout_s: float, run: str | None = None) -> Reply:
         """Ask a service and wait for its answer.
@@ -369,10 +355,10 @@ class Endpoint:
         assert received.reply is not None
         adapter = body_adapter(Type.REPLY)
         try:
-            body = _packed(Type.REPLY, adapter.dump_python([reply], by_alias=True, exclude_defaults=True))
+            body = packed(Type.REPLY, adapter.dump_python([reply], by_alias=True, exclude_defaults=True))
         except MeshError as error:
             reply = Reply(ok=False, code=error.code, message=error.message[:2000], hint="Ask for less.")
-            body = _packed(Type.REPLY, adapter.dump_python([reply], by_alias=True, exclude_defaults=True))
+            body = packed(Type.REPLY, adapter.dump_python([reply], by_alias=True, exclude_defaults=True))
         raw = self._sealer.seal(
             Type.REPLY,
             subjects.audience_node(received.node),
@@ -412,19 +398,7 @@ class Endpoint:
         )
 
     def _decode(self, accepted: Accepted) -> list[Item]:
-        code = accepted.header.type
-        try:
-            return cast(
-                "list[Item]",
-                body_validator(code).validate_python(unpack(accepted.body, max_nodes=BODY_NODES_MAX[code])),
-            )
-        except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            raise self.verifier.refuse_accepted(
-                accepted, "E_SCHEMA", f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-            ) from None
-        except Rejected as error:
-            raise self.verifier.refuse_accepted(accepted, error.code, error.message) from None
+        return decode(self.verifier, accepted)
 
     def _hand_over(self, received: Received, handlers: list[Handler]) -> Awaitable[None] | None:
         outcomes: list[Awaitable[None]] = []
@@ -512,7 +486,7 @@ class Endpoint:
         items = [*([chain] if chain is not None else []), *records]
         assert records
         assert len(items) <= RECORDS_PER_MESSAGE_MAX
-        body = _packed(Type.JOURNAL, body_adapter(Type.JOURNAL).dump_python(items, by_alias=True))
+        body = packed(Type.JOURNAL, body_adapter(Type.JOURNAL).dump_python(items, by_alias=True))
         return self._sealer.seal(
             Type.JOURNAL,
             subjects.audience_journal(run),
@@ -579,30 +553,6 @@ class Endpoint:
         if node is None:
             raise Rejected("E_SENDER", f"no member is known by the bus key {route.to}")
         return subjects.audience(route, node)
-
-
-def _packed(code: Type, items: Any) -> bytes:
-    """Encode a body that receivers of this type take.
-
-    Raises:
-        MeshError: E_TOO_LARGE, it has too many bytes or values, or values that no body can have (MSG-3).
-    """
-    name = code.name.lower()
-    try:
-        body = pack(items, max_nodes=BODY_NODES_MAX[code])
-    except Rejected as error:
-        raise MeshError(
-            "E_TOO_LARGE",
-            f"{len(items)} {name} cannot be sent: {error.message}",
-            "Work on fewer files at a time.",
-        ) from None
-    if len(body) > BODY_BYTES_MAX[code]:
-        raise MeshError(
-            "E_TOO_LARGE",
-            f"{len(items)} {name} take {len(body):,} bytes; {BODY_BYTES_MAX[code]:,} is the most",
-            "Work on fewer files at a time.",
-        )
-    return body
 
 
 def _refuse_newer(body: bytes) -> None:

@@ -5,8 +5,7 @@ It keeps its own few sets instead of the fold's state, so that a mistake in the 
 
 from __future__ import annotations
 
-from coordinator_node import orders
-from protocol.messages import Announce, Award, ResultAck
+from protocol.messages import Announce, Award, Item, ResultAck
 from protocol.records import (
     Accepted,
     AttemptFailed,
@@ -56,11 +55,11 @@ class Ledger:
         self.terminal: dict[tuple[str, str], str] = {}
         self.accepted = 0
         self.late = 0
-        self._writer: dict[str, int] = {}
+        self._writer: dict[str, object] = {}
 
     # --- the journal ---
 
-    def durable(self, run: str, record: Record, writer: int) -> None:
+    def durable(self, run: str, record: Record, writer: object) -> None:
         """A record is in the journal; `writer` tells processes apart.
 
         Raises:
@@ -150,23 +149,30 @@ class Ledger:
 
     # --- what leaves ---
 
-    def command(self, command: orders.Command) -> None:
-        """A command is carried out.
+    def stands(self, run: str) -> None:
+        """The client is told that its run is there.
+
+        Raises:
+            Broken: it is not in the journal.
+        """
+        if run not in self.opened:
+            raise Broken(f"run {run} is said to stand, and is not in the journal")
+
+    def ended(self, run: str) -> None:
+        """The run is said to be over.
+
+        Raises:
+            Broken: its journal does not say so.
+        """
+        if run not in self.closed:
+            raise Broken(f"run {run} is said to have ended, and its journal does not say so")
+
+    def said(self, run: str, item: Item) -> None:
+        """A coordinator says something.
 
         Raises:
             Broken: what justifies it is not in the journal.
         """
-        run = command.run
-        if isinstance(command, orders.RunStands):
-            if run not in self.opened:
-                raise Broken(f"run {run} is said to stand, and is not in the journal")
-        elif isinstance(command, orders.RunEnded):
-            if run not in self.closed:
-                raise Broken(f"run {run} is said to have ended, and its journal does not say so")
-        elif isinstance(command, (orders.Say, orders.SayAll)):
-            self._said(run, command.item)
-
-    def _said(self, run: str, item: object) -> None:
         if isinstance(item, Announce):
             if run not in self.planned:
                 raise Broken(f"{item.subtask} is announced before its plan is in the journal")
