@@ -159,10 +159,16 @@ class SimCoordinator(Process):
         event = orders.RunAccepted(run, ref("goal"), inputs, [], _CLIENT, plan, ref(f"plan {run}"))
         self.guarded(self.take, event)
 
-    def cancel(self, run: str) -> None:
-        """A client wants it stopped."""
+    def cancel(self, run: str, subtask: str = "") -> None:
+        """A client wants it, or one subtask of it, stopped."""
         if self._listening:
-            self.guarded(self.take, orders.CancelAsked(run, _CLIENT, "enough"))
+            self.guarded(self.take, orders.CancelAsked(run, _CLIENT, "enough", subtask))
+
+    def pause(self, run: str, *, on: bool) -> None:
+        """A client wants nothing more of it awarded, or that it goes on."""
+        if self._listening:
+            event = orders.PauseAsked(run, _CLIENT) if on else orders.ResumeAsked(run, _CLIENT)
+            self.guarded(self.take, event)
 
     def hear(self, mail: Mail) -> None:
         """A message got through."""

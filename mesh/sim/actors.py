@@ -75,8 +75,12 @@ class CoordinatorActor(Actor, Protocol):
         """A client wants a run; it asks again until it stands."""
         ...
 
-    def cancel(self, run: str) -> None:
-        """A client wants it stopped."""
+    def cancel(self, run: str, subtask: str = "") -> None:
+        """A client wants it, or one subtask of it, stopped."""
+        ...
+
+    def pause(self, run: str, *, on: bool) -> None:
+        """A client wants nothing more of it awarded, or that it goes on."""
         ...
 
 

@@ -67,13 +67,15 @@ class Faults:
     liars: float = 0.1
     """Share of the nodes that overstate their bids and often deliver something wrong."""
     cancels: float = 0.2
-    """Share of the runs that somebody cancels."""
+    """Share of the runs that somebody cancels; pauses for a while; and in which somebody stops one subtask."""
+    pauses: float = 0.2
+    stops: float = 0.3
 
 
 HOSTILE: Final = Faults()
 CALM: Final = Faults(
     until_s=0, drop=0, double=0, late=0, cuts=0, half_cuts=0, stalls=0, lost_ack=0, store_full=0, die=0, kills=0,
-    power_cuts=0, disk_full=0, skew_s=0, jumps=0, fail=0, bad=0, limited=0, wedge=0, slow=0, liars=0, cancels=0,
+    power_cuts=0, disk_full=0, skew_s=0, jumps=0, fail=0, bad=0, limited=0, wedge=0, slow=0, liars=0, cancels=0, pauses=0, stops=0,
 )  # fmt: skip
 
 PROFILES: Final = ("none", "mild", "hostile")

@@ -56,6 +56,7 @@ class Ledger:
         self.accepted = 0
         self.late = 0
         self._writer: dict[str, object] = {}
+        self._newest: dict[tuple[str, str], int] = {}
 
     # --- the journal ---
 
@@ -116,16 +117,7 @@ class Ledger:
         if isinstance(record, SubtaskCancelRequested):
             self.stopping.add(place)
         elif isinstance(record, Awarded):
-            if run in self.paused or run in self.cancelling or place in self.stopping:
-                raise Broken(f"{place[1]}: awarded although somebody asked that it is not")
-            if place in self.live:
-                raise Broken(f"{place[1]}: awarded while {self.live[place]} holds it")
-            if record.epoch != self.epoch[run]:
-                raise Broken(f"{place[1]}: awarded in epoch {record.epoch} of {self.epoch[run]}")
-            if any(key[:2] == place and key[2] >= record.attempt for key in self.awarded):
-                raise Broken(f"{place[1]}: attempt {record.attempt} is not new")
-            self.live[place] = (record.attempt, record.epoch, record.node)
-            self.awarded.add((*place, record.attempt, record.epoch))
+            self._awarded(run, place, record)
         elif isinstance(record, (Accepted, Refused, AttemptFailed, Rejected)):
             if self.live.pop(place, None) != (record.attempt, record.epoch, record.node):
                 raise Broken(f"{place[1]}: {record.k} of an attempt that does not hold")
@@ -134,18 +126,31 @@ class Ledger:
                 self.terminal[place] = record.k
                 self.accepted += 1
         elif isinstance(record, (SubtaskFailed, SubtaskCancelled)):
-            if (
-                isinstance(record, SubtaskCancelled)
-                and run not in self.cancelling
-                and place not in self.stopping
-            ):
-                raise Broken(f"{place[1]}: cancelled although nobody asked for it")
-            if isinstance(record, SubtaskFailed) and place in self.live:
-                raise Broken(f"{place[1]}: failed while {self.live[place]} holds it")
-            held = self.live.pop(place, None)
-            if held is not None:
-                self.settled.add((*place, held[0], held[1]))
-            self.terminal[place] = record.k
+            self._over(run, place, record)
+
+    def _awarded(self, run: str, place: tuple[str, str], record: Awarded) -> None:
+        if run in self.paused or run in self.cancelling or place in self.stopping:
+            raise Broken(f"{place[1]}: awarded although somebody asked that it is not")
+        if place in self.live:
+            raise Broken(f"{place[1]}: awarded while {self.live[place]} holds it")
+        if record.epoch != self.epoch[run]:
+            raise Broken(f"{place[1]}: awarded in epoch {record.epoch} of {self.epoch[run]}")
+        if record.attempt <= self._newest.get(place, 0):
+            raise Broken(f"{place[1]}: attempt {record.attempt} is not new")
+        self._newest[place] = record.attempt
+        self.live[place] = (record.attempt, record.epoch, record.node)
+        self.awarded.add((*place, record.attempt, record.epoch))
+
+    def _over(self, run: str, place: tuple[str, str], record: SubtaskFailed | SubtaskCancelled) -> None:
+        asked = run in self.cancelling or place in self.stopping
+        if isinstance(record, SubtaskCancelled) and not asked:
+            raise Broken(f"{place[1]}: cancelled although nobody asked for it")
+        if isinstance(record, SubtaskFailed) and place in self.live:
+            raise Broken(f"{place[1]}: failed while {self.live[place]} holds it")
+        held = self.live.pop(place, None)
+        if held is not None:
+            self.settled.add((*place, held[0], held[1]))
+        self.terminal[place] = record.k
 
     # --- what leaves ---
 

@@ -12,11 +12,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from random import Random
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from protocol.plan import Plan
 
-from . import trouble
+from . import clients, trouble
 from .actors import AgentActor, Cast, CoordinatorActor, find_cast
 from .faults import HOSTILE, Faults
 from .ledger import Broken, Ledger
@@ -29,11 +29,6 @@ from .tally import Tally
 from .timeline import Timeline
 
 __all__ = ["Crash", "Void", "World"]
-
-_ASK_S: Final = 2.0
-"""A client asks again after so long."""
-_SPREAD_S: Final = 15.0
-"""Runs are asked for at most so far apart."""
 
 
 class Void(Broken):
@@ -178,29 +173,11 @@ class World:
             coordinator.start()
         for agent in self.agents:
             agent.start()
-        rng, at = self.rng, self.timeline.at
-        for number, run in enumerate(self.plans):
-            when = rng.uniform(0.1, _SPREAD_S) * number
-            if run == self.last:
-                at(self.faults.until_s + _SPREAD_S, self._submit, run)
-                continue
-            at(when, self._submit, run)
-            if self.faults.until_s and rng.random() < self.faults.cancels:
-                at(when + rng.uniform(0.5, 20), self._cancel, run)
+        clients.arrange(self)
         trouble.arrange(self)
 
     def _settled(self) -> bool:
         return all(agent.gone or agent.settled for agent in self.agents)
-
-    def _submit(self, run: str) -> None:
-        if run not in self.ledger.opened:
-            self.timeline.at(_ASK_S, self._submit, run)
-            self.desk.submit(run, self.plans[run])
-
-    def _cancel(self, run: str) -> None:
-        if run not in self.ledger.closed and run not in self.ledger.cancelling:
-            self.timeline.at(_ASK_S, self._cancel, run)
-            self.desk.cancel(run)
 
     def _written(self, run: str, entry: Entry) -> None:
         for record in entry.records:
