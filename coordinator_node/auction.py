@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -28,6 +28,9 @@ __all__ = ["BUSY", "Auction", "Decision", "Key", "Round"]
 Key = tuple[str, str]
 """(run, subtask)"""
 
+Afford = Callable[[Key, str, Bid], tuple[str, str] | None]
+"""(subtask, node, its bid) -> why it cannot be paid, as code and words."""
+UNPAID: Final = frozenset({"E_BUDGET", "E_UNPRICED"})
 BUSY: Final = frozenset({"E_SLOTS", "E_LOAD", "E_DRAINING"})
 """Declines that may be otherwise in a moment."""
 _ENOUGH: Final = 8
@@ -77,6 +80,18 @@ class Round:
         return any(note.code in BUSY for note in self.declines.values())
 
     @property
+    def unpaid(self) -> str:
+        """Why nobody who would do it can be paid; empty when that is not so."""
+        return next(
+            (
+                f"{note.detail} ({note.node[:8]})" if note.code == "E_UNPRICED" else note.detail
+                for note in self.declines.values()
+                if note.code in UNPAID
+            ),
+            "",
+        )
+
+    @property
     def unanswered(self) -> bool:
         """Whether somebody who was asked said nothing."""
         return any(node not in self.bids and node not in self.declines for node in self.batch.asked)
@@ -97,7 +112,10 @@ class Decision:
 class Auction:
     """All open rounds of all runs."""
 
-    def __init__(self, market: Market, history: History, rng: random.Random) -> None:
+    def __init__(
+        self, market: Market, history: History, rng: random.Random, afford: Afford | None = None
+    ) -> None:
+        self._afford = afford
         self._market = market
         self._history = history
         self._rng = rng
@@ -224,8 +242,14 @@ class Auction:
         candidates: list[Candidate] = []
         for candidate in one.bids.values():
             why = gate(candidate.bid, one.deadline_ms, self._market.slots(candidate.node, one.capability))
+            unpaid = (
+                self._afford(one.key, candidate.node, candidate.bid) if self._afford and not why else None
+            )
             if why:
                 one.declines[candidate.node] = DeclineNote(node=candidate.node, code="E_GATE", detail=why)
+            elif unpaid is not None:
+                code, words = unpaid
+                one.declines[candidate.node] = DeclineNote(node=candidate.node, code=code, detail=words[:200])
             else:
                 candidates.append(candidate)
         if candidates:

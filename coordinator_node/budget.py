@@ -23,6 +23,7 @@ __all__ = [
     "KINDS",
     "NO_BOUND",
     "Account",
+    "Bounds",
     "Kind",
     "Ledger",
     "Scope",
@@ -46,6 +47,17 @@ NO_BOUND: Final = 1 << 52
 Scope = tuple[str, ...]
 """What an account is for: ("run", run), ("subtask", run, subtask), ("node", run, node), ("agent", run, node, agent), ("day", date)."""
 Key = tuple[str | int, ...]
+"""(run, subtask, attempt, epoch), or (run, "", child)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What the owner of a coordinator sets for all runs: for one node or agent in a run, for a day of the swarm, for runs inside runs."""
+
+    node: Budget | None = None
+    agent: Budget | None = None
+    day: Budget | None = None
+    depth: int = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +112,7 @@ class Ledger:
     def __init__(self) -> None:
         self.accounts: dict[Scope, Account] = {}
         self._open: dict[Key, _Reservation] = {}
+        self._count: dict[str | int, int] = {}
         self._settled: dict[str | int, set[Key]] = {}
         """Run -> what was settled of it."""
 
@@ -150,6 +163,7 @@ class Ledger:
         if self._knows(key):
             return
         entry = self._open[key] = _Reservation(amounts, tuple(scopes))
+        self._count[key[0]] = self._count.get(key[0], 0) + 1
         self._move(entry, +1)
 
     def settle(self, key: Key, used: Usage) -> Usage | None:
@@ -157,6 +171,7 @@ class Ledger:
         entry = self._open.pop(key, None)
         if entry is None:
             return None
+        self._count[key[0]] -= 1
         self._settled.setdefault(key[0], set()).add(key)
         self._move(entry, -1)
         charged = _least(used, entry.amounts)
@@ -170,11 +185,21 @@ class Ledger:
         """Whether something is set aside under this key."""
         return key in self._open
 
+    def scopes(self, key: Key) -> tuple[Scope, ...]:
+        """The accounts in which something is set aside under this key."""
+        entry = self._open.get(key)
+        return entry.scopes if entry is not None else ()
+
+    def open_of(self, run: str) -> int:
+        """How many reservations of a run are open."""
+        return self._count.get(run, 0)
+
     def forget(self, run: str) -> None:
         """A run needs no accounts any more. What it has not settled is spent where others share the account."""
         for key in [key for key in self._open if key[0] == run]:
             self.settle(key, self._open[key].amounts)
         self._settled.pop(run, None)
+        self._count.pop(run, None)
         for scope in [scope for scope in self.accounts if len(scope) > 1 and scope[1] == run]:
             del self.accounts[scope]
 

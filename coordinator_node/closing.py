@@ -117,7 +117,7 @@ def close(state: RunState, deliver: list[tuple[str, str]], at_ms: int) -> RunClo
             outcome="partial",
             code=code,
             message=f"delivered without {len(roots)} of {len(state.subtasks)} subtasks: {message}"[:2000],
-            hint=f"`zwerm runs show {state.run[-6:]}` has the reasons.",
+            hint=_hint(state, code),
             deliverables=files,
         )
     if all(subtask.status == "cancelled" for subtask in roots):
@@ -140,8 +140,15 @@ def close(state: RunState, deliver: list[tuple[str, str]], at_ms: int) -> RunClo
         outcome="failed",
         code=code,
         message=message,
-        hint=f"`zwerm runs show {state.run[-6:]}` has the reasons.",
+        hint=_hint(state, code),
     )
+
+
+def _hint(state: RunState, code: str) -> str:
+    show = f"`zwerm runs show {state.run[-6:]}` has the reasons."
+    if code != "E_BUDGET":
+        return show
+    return f"Allow more, for example `zwerm run --budget money=5,tokens=2M,time=2h`; {show}"
 
 
 def _done(state: RunState, files: list[NamedRef]) -> str:

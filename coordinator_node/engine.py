@@ -13,10 +13,10 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from protocol.messages import Cancel
+from protocol.messages import Cancel, Usage
 from protocol.records import (
     Awarded,
     Record,
@@ -25,6 +25,8 @@ from protocol.records import (
 )
 
 from .auction import Auction
+from .budget import Bounds
+from .budget_purse import Purse
 from .closing import give_up
 from .desk import Desk
 from .fold import apply
@@ -71,6 +73,7 @@ class Settings:
 
     `grace_s`: how long work waits for a capability that nobody offers. `lost_grace_s`: the same where somebody did offer it before, or the run
     was taken up after a restart. `settle_s`: so long after its start a coordinator gives nothing up, because it has not heard everybody yet.
+    `bounds`: what may be spent beside each run's own budget.
     `confirm_s`: work that is estimated to take longer is to be confirmed at once.
     """
 
@@ -78,6 +81,7 @@ class Settings:
     lost_grace_s: float = 60.0
     settle_s: float = 6.0
     confirm_s: float = 2.0
+    bounds: Bounds = field(default_factory=Bounds)
 
 
 class Engine:
@@ -105,7 +109,8 @@ class Engine:
         self.history = history or History()
         self.market = Market()
         self.watch = Watch()
-        self.auction = Auction(self.market, self.history, rng)
+        self.purse = Purse(self, self.settings.bounds)
+        self.auction = Auction(self.market, self.history, rng, self.purse.gate)
         self.scheduler = Scheduler(
             self.market,
             grace_s=self.settings.grace_s,
@@ -120,7 +125,7 @@ class Engine:
         self._now = now
         self.runs = Runs(self)
         self.rounds = Rounds(self, rng)
-        self._work = Work(self)
+        self.work = Work(self)
         self._handlers: dict[type[Any], Callable[[Any], None]] = {
             RunAccepted: self.runs.accepted,
             RunRecovered: self.runs.recovered,
@@ -130,8 +135,8 @@ class Engine:
             PauseAsked: self.runs.pause_asked,
             ResumeAsked: self.runs.resume_asked,
             AnswersReceived: self.rounds.answered,
-            WorkReceived: self._work.received,
-            ResultChecked: self._work.checked,
+            WorkReceived: self.work.received,
+            ResultChecked: self.work.checked,
             NodeSeen: self._node_seen,
             NodeLost: self._node_lost,
             Tick: self._nothing,
@@ -154,7 +159,8 @@ class Engine:
 
     def deadline(self) -> float | None:
         """When to call `handle(Tick(), now)` if nothing else happens, in Unix seconds; None: never."""
-        times = (self.auction.deadline(), self.watch.deadline(), self.scheduler.deadline())
+        parts = (self.auction, self.watch, self.scheduler, self.purse)
+        times = [part.deadline() for part in parts]
         return min((time for time in times if time is not None), default=None)
 
     def state(self, run: str) -> RunState | None:
@@ -184,6 +190,7 @@ class Engine:
         apply(desk.state, record)
         self.history.observe(desk.state, record)
         self._step.records.append((desk.run, record))
+        self.purse.observe(desk, record)
 
     def begin(self, run: str, record: Record) -> None:
         """Put a run's first record into the step; it was folded when the desk was made."""
@@ -217,6 +224,7 @@ class Engine:
     def ended(self, desk: Desk, name: str) -> None:
         """A subtask has its terminal record: go on with what waited for it."""
         self.scheduler.forget((desk.run, name))
+        self.purse.drop(desk.run, name)
         self.touched[desk.run] = None
         if desk.state.status != "open":
             return
@@ -234,9 +242,9 @@ class Engine:
         else:
             self.add(desk, name, pause=pause)
 
-    def cancelled(self, desk: Desk, name: str) -> None:
+    def cancelled(self, desk: Desk, name: str, used: Usage | None = None) -> None:
         """Nothing of a cancelled subtask runs any more, or nobody says so in time."""
-        self.emit(desk, SubtaskCancelled(at_ms=self.at_ms, subtask=name))
+        self.emit(desk, SubtaskCancelled(at_ms=self.at_ms, subtask=name, used=used or Usage()))
         self.ended(desk, name)
 
     def award_to(
@@ -247,9 +255,18 @@ class Engine:
         ranked: list[Candidate],
         notes: list[Any],
         reason: str,
-    ) -> None:
-        """Write the award down and send it; the flight of the subtask goes on."""
-        winner, runners = ranked[0], ranked[1:]
+    ) -> Candidate | None:
+        """Write the award down and send it to the best bid that can be paid; the flight of the subtask goes on.
+
+        None: none can be paid now. Then the subtask waits, or has failed, and its flight is over.
+        """
+        funded = self.purse.fund(desk, subtask, ranked)
+        if funded is None:
+            self.market.fly(subtask.skeleton.capability, -1)
+            return None
+        if funded[0][0] is not ranked[0]:
+            reason = "the best bid that the budget has room for"
+        (winner, *runners), reserved = funded
         bid = winner.bid
         skeleton = subtask.skeleton
         record = Awarded(
@@ -262,9 +279,10 @@ class Engine:
             bus_key=winner.bus_key,
             agent=bid.agent,
             lease_ms=min(_MS_MAX, lease_ms(bid.quiet_ms)),
-            deadline_ms=skeleton.deadline_ms,
+            deadline_ms=self.purse.deadline_ms(desk, subtask),
             bids=notes,
             reason=reason[:200],
+            reserved=reserved,
         )
         self.emit(desk, record)
         live = self.make_live(desk, subtask, runners)
@@ -274,6 +292,7 @@ class Engine:
         self.command(
             Say(desk.run, live.bus_key, award(desk.state, desk.content_known, subtask, confirm=confirm))
         )
+        return winner
 
     def say_award(self, live: Live) -> None:
         """Say an award that holds once more."""
@@ -314,13 +333,14 @@ class Engine:
 
     def _tick(self) -> None:
         self.auction.tick(self._now)
+        self.purse.tick(self._now)
         for capability, (run, name) in self.scheduler.tick(self._now):
             desk = self.desks[run]
             assert desk.state.subtasks[name].skeleton.capability == capability
             record = Unbid(at_ms=self.at_ms, subtask=name, round=desk.next_round(), asked=0)
             self.rounds.unbid(desk, desk.state.subtasks[name], record, last=True)
         for live, what in self.watch.due(self._now):
-            self._work.overdue(live, what)
+            self.work.overdue(live, what)
 
     def _node_seen(self, event: NodeSeen) -> None:
         info = event.info
@@ -343,6 +363,6 @@ class Engine:
         self.scheduler.sellers_changed(offered, self._now)
         for live in self.watch.of_node(event.node):
             if not live.checking:
-                self._work.fail(
+                self.work.fail(
                     self.desks[live.key[0]], live, "E_NODE_GONE", f"its node is gone: {event.reason}"[:2000]
                 )

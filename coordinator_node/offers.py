@@ -77,7 +77,13 @@ def missing(state: RunState, content: Brief, subtask: SubtaskState) -> list[Miss
 
 
 def announce(
-    state: RunState, content: Brief, subtask: SubtaskState, *, number: int, window_s: float
+    state: RunState,
+    content: Brief,
+    subtask: SubtaskState,
+    *,
+    number: int,
+    window_s: float,
+    deadline_ms: int,
 ) -> Announce:
     """The offer of a subtask."""
     inputs = brief(state, content, subtask)
@@ -89,7 +95,7 @@ def announce(
         input_count=len(inputs),
         inputs=[named.ref.sha256[:8] for named in inputs[:_DIGESTS_MAX]],
         window_ms=int(window_s * 1000),
-        deadline_ms=subtask.skeleton.deadline_ms,
+        deadline_ms=deadline_ms,
     )
 
 
@@ -109,6 +115,7 @@ def award(state: RunState, content: Brief, subtask: SubtaskState, *, confirm: bo
         lease_ms=attempt.lease_ms,
         deadline_ms=attempt.deadline_ms,
         confirm=confirm,
+        caps=attempt.reserved,
     )
 
 

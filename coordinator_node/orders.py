@@ -18,6 +18,7 @@ from protocol.messages import (
     Announce,
     Award,
     Bid,
+    Budget,
     Cancel,
     Cancelled,
     Confirm,
@@ -96,6 +97,9 @@ class RunAccepted:
     by: str
     plan: Plan
     plan_ref: ArtifactRef
+    budget: Budget | None = None
+    parent: str | None = None
+    depth: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,10 +74,18 @@ class Rounds:
         for key in keys:
             desk = self._engine.desks[key[0]]
             subtask = desk.state.subtasks[key[1]]
-            if self._too_large(desk, subtask):
+            if self._too_large(desk, subtask) or self._engine.purse.holds_back(desk, key[1]):
                 continue
             number = desk.next_round()
-            item = offer(desk.state, desk.content_known, subtask, number=number, window_s=window_s)
+            deadline_ms = self._engine.purse.deadline_ms(desk, subtask)
+            item = offer(
+                desk.state,
+                desk.content_known,
+                subtask,
+                number=number,
+                window_s=window_s,
+                deadline_ms=deadline_ms,
+            )
             rounds.append(
                 Round(
                     key=key,
@@ -130,9 +138,13 @@ class Rounds:
         desk = self._engine.desks[run]
         subtask = desk.state.subtasks[name]
         if decision.ranked:
-            self._engine.award_to(desk, subtask, one.number, decision.ranked, decision.notes, decision.reason)
-            for loser in decision.ranked[1:]:
-                reject = Reject(subtask=name, round=one.number, reason="outbid")
+            winner = self._engine.award_to(
+                desk, subtask, one.number, decision.ranked, decision.notes, decision.reason
+            )
+            for loser in decision.ranked:
+                if loser is winner:
+                    continue
+                reject = Reject(subtask=name, round=one.number, reason="outbid" if winner else "withdrawn")
                 self._engine.command(Say(run, loser.bus_key, reject))
             return
         self._engine.market.fly(one.capability, -1)
@@ -144,6 +156,8 @@ class Rounds:
             self._engine.add(desk, name)
         elif one.unanswered:
             self._engine.add(desk, name, pause=True)
+        elif why := one.unpaid:
+            self._engine.purse.give_up(desk, name, why)
         else:
             notes = list(one.declines.values())[:64]
             self.unbid(

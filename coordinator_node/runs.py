@@ -66,9 +66,13 @@ class Runs:
             by=event.by,
             epoch=1,
             owner=self._engine.node,
+            budget=event.budget,
+            parent=event.parent,
+            depth=event.depth,
         )
         desk = self._engine.desks[event.run] = Desk(apply(None, opened), Brief(event.plan))
         self._engine.begin(event.run, opened)
+        self._engine.purse.begin(desk)
         for part in plan_records(event.plan, event.plan_ref, self._engine.at_ms):
             self._engine.emit(desk, part)
         self._engine.command(RunStands(event.run))
@@ -81,6 +85,7 @@ class Runs:
         if state.run in self._engine.desks or state.status == "closed":
             return
         desk = self._engine.desks[state.run] = Desk(state, Brief(event.plan) if event.plan else None)
+        self._engine.purse.begin(desk)
         for record in take_over(state, event.plan, self._engine.node, self._engine.at_ms):
             self._engine.emit(desk, record)
         self._engine.scheduler.patient(state.run)
@@ -115,6 +120,7 @@ class Runs:
         for live in self._engine.watch.of_run(event.run):
             self._engine.end_live(live)
         self._engine.scheduler.forget_run(event.run)
+        self._engine.purse.forget(event.run)
         self._engine.touched.pop(event.run, None)
 
     def forgotten(self, event: RunForgotten) -> None:
@@ -185,6 +191,17 @@ class Runs:
             for name in desk.state.ready:
                 self._engine.add(desk, name)
         self._engine.command(RunStands(event.run))
+
+    def time_is_over(self, desk: Desk, why: str) -> None:
+        """The run has no time left: stop what works on it; what is open fails when it is put up again."""
+        self._drop_rounds(desk, withdraw=True)
+        for live in self._engine.watch.of_run(desk.run):
+            if not live.checking:
+                self._engine.say_cancel(live)
+                self._engine.work.fail(desk, live, "E_BUDGET", why)
+        for name in list(desk.state.ready):
+            self._engine.scheduler.forget((desk.run, name))
+            self._engine.purse.give_up(desk, name, why)
 
     def _cancel_open(self, desk: Desk) -> None:
         self._drop_rounds(desk, withdraw=True)

@@ -9,7 +9,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from protocol.messages import Cancel, Cancelled, Confirm, Failed, Progress, Refuse, Result, ResultAck, Started
+from protocol.messages import (
+    Cancel,
+    Cancelled,
+    Confirm,
+    Failed,
+    Progress,
+    Refuse,
+    Result,
+    ResultAck,
+    Started,
+    Usage,
+)
 from protocol.records import Accepted, AttemptFailed, LateResult, Refused, Rejected
 
 from .closing import BLAMELESS
@@ -56,7 +67,7 @@ class Work:
             elif isinstance(item, Failed):
                 self._failed(desk, live, item)
             else:
-                self._cancelled(desk, live)
+                self._cancelled(desk, live, item)
 
     def checked(self, event: ResultChecked) -> None:
         """The check of a result has come to an end."""
@@ -67,7 +78,7 @@ class Work:
         if (event.attempt, event.epoch) != (live.attempt, live.epoch):
             return
         if _stopping(desk, live):
-            self._stopped(desk, live, applied=False)
+            self._stopped(desk, live, live.result.used, applied=False)
         elif event.reason:
             self._rejected(desk, live, event.reason)
         else:
@@ -79,6 +90,7 @@ class Work:
         started = not isinstance(item, Confirm)
         self._engine.watch.heard(live, self._engine.now, moved=started, started=started)
         if isinstance(item, Progress):
+            self._engine.purse.heard(desk, live, item.used)
             data: dict[str, Any] = {"step": item.step, "fraction": item.fraction, "note": item.note}
             self._engine.command(ShowProgress(desk.run, item.subtask, live.node, "attempt.progress", data))
         elif isinstance(item, Started):
@@ -89,7 +101,7 @@ class Work:
         if live.checking:
             return
         if _stopping(desk, live):
-            self._stopped(desk, live, applied=False)
+            self._stopped(desk, live, item.used, applied=False)
             return
         schema = desk.content_known.of(item.subtask).output_schema
         if schema is None and not item.outputs:
@@ -115,6 +127,7 @@ class Work:
                 outputs=item.outputs,
                 wall_ms=item.wall_ms,
                 cpu_ms=item.cpu_ms,
+                used=engine.purse.said(live, item.used),
             ),
         )
         self._ack(desk, live, applied=True)
@@ -132,6 +145,7 @@ class Work:
                 epoch=live.epoch,
                 node=live.node,
                 reason=reason[:2000],
+                used=engine.purse.said(live, live.result.used if live.result else Usage()),
             ),
         )
         self._ack(desk, live, applied=False)
@@ -139,18 +153,23 @@ class Work:
 
     def _failed(self, desk: Desk, live: Live, item: Failed) -> None:
         if _stopping(desk, live):
-            self._stopped(desk, live, applied=True)
+            self._stopped(desk, live, item.used, applied=True)
             return
-        self._over(desk, live, item.code, item.message, retryable=item.retryable)
+        self._over(desk, live, item, item.code, item.message, retryable=item.retryable)
 
-    def _cancelled(self, desk: Desk, live: Live) -> None:
+    def _cancelled(self, desk: Desk, live: Live, item: Cancelled) -> None:
         if _stopping(desk, live):
-            self._stopped(desk, live, applied=True)
+            self._stopped(desk, live, item.used, applied=True)
             return
-        self._over(desk, live, "E_CANCELLED", "its node stopped it", retryable=True)
+        self._over(desk, live, item, "E_CANCELLED", "its node stopped it", retryable=True)
 
-    def _over(self, desk: Desk, live: Live, code: str, message: str, *, retryable: bool) -> None:
+    def _over(
+        self, desk: Desk, live: Live, item: Failed | Cancelled, code: str, message: str, *, retryable: bool
+    ) -> None:
         engine = self._engine
+        # A process that was restarted does not know what it had used.
+        forgot = code == "E_RESTARTED" and item.used == Usage()
+        used = engine.purse.lost(desk, live) if forgot else engine.purse.said(live, item.used)
         name = live.key[1]
         engine.end_live(live)
         engine.emit(
@@ -164,6 +183,7 @@ class Work:
                 code=code,
                 message=message,
                 retryable=retryable,
+                used=used,
             ),
         )
         self._ack(desk, live, applied=True)
@@ -201,10 +221,10 @@ class Work:
         else:
             engine.add(desk, item.subtask, pause=True)
 
-    def _stopped(self, desk: Desk, live: Live, *, applied: bool) -> None:
+    def _stopped(self, desk: Desk, live: Live, used: Usage, *, applied: bool) -> None:
         """An attempt of a cancelled run or subtask has ended, however."""
         self._engine.end_live(live)
-        self._engine.cancelled(desk, live.key[1])
+        self._engine.cancelled(desk, live.key[1], self._engine.purse.said(live, used))
         self._ack(desk, live, applied=applied)
 
     def _ack(self, desk: Desk, live: Live, *, applied: bool) -> None:
@@ -224,7 +244,7 @@ class Work:
             self._engine.watch.resent(live, self._engine.now)
         elif what == "gone":
             self._engine.end_live(live)
-            self._engine.cancelled(desk, live.key[1])
+            self._engine.cancelled(desk, live.key[1], self._engine.purse.lost(desk, live))
         elif what == "deadline":
             self._engine.say_cancel(live)
             self.fail(
@@ -242,8 +262,9 @@ class Work:
         """An attempt is over without its node having said so."""
         name = live.key[1]
         self._engine.end_live(live)
+        used = self._engine.purse.lost(desk, live)
         if _stopping(desk, live):
-            self._engine.cancelled(desk, name)
+            self._engine.cancelled(desk, name, used)
             return
         self._engine.emit(
             desk,
@@ -255,6 +276,7 @@ class Work:
                 node=live.node,
                 code=code,
                 message=message,
+                used=used,
             ),
         )
         self._engine.retry(desk, desk.state.subtasks[name], pause=False)

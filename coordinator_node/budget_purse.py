@@ -1,0 +1,392 @@
+"""What the engine's runs may spend: reserved at the award, settled at its ending, told when it runs out. A part of the engine.
+
+Rules. An award is funded in all accounts of its attempt or it is not made; a bid whose price is unknown is never funded where money is bounded. What
+cannot be funded because others at work hold it waits for them; what could not be funded even then fails (`E_BUDGET`). An attempt that nobody
+heard the end of may still be spending: all that was set aside for it counts as spent. A budget of time ends the run's work when it is over. Counterparts:
+`budget` keeps the numbers, `budget_text` says them, `budget_store` shares a day's budget among coordinators.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Final, Literal
+
+from protocol.messages import Bid, Usage
+from protocol.records import (
+    Accepted,
+    AttemptFailed,
+    BudgetNoted,
+    PlanAdopted,
+    PlanRevised,
+    Record,
+    Refused,
+    Rejected,
+    RunClosed,
+    SubtaskCancelled,
+    SubtaskFailed,
+)
+
+from .budget import (
+    KINDS,
+    NO_BOUND,
+    Account,
+    Bounds,
+    Kind,
+    Ledger,
+    Scope,
+    Short,
+    attempt_key,
+    charge,
+    limits_of,
+    replay,
+    scopes_of,
+)
+from .budget_text import scope_text, short_text, span_text
+from .desk import Desk
+from .scoring import Candidate
+from .state import AttemptState, SubtaskState
+from .timers import Timers
+from .watch import Live
+
+if TYPE_CHECKING:
+    from .engine import Engine
+
+__all__ = ["Purse"]
+
+_AT_AWARD: Final[tuple[Kind, ...]] = ("money", "tokens", "steps", "bytes_out")
+"""What an attempt can use up by itself; runs below a run are counted where they begin."""
+_MARGIN: Final = 1.5
+"""A price is an estimate: half as much again is set aside, and is the attempt's cap."""
+_FLOOR: Final = 10_000
+"""Micro-credits; less is not worth to be told apart."""
+_WARN: Final = 0.8
+_SHORTEST_MS: Final = 100
+_ENDINGS: Final = (Accepted, AttemptFailed, Rejected, Refused, SubtaskCancelled)
+
+Level = Literal["warn", "stop"]
+
+
+class Purse:
+    """The part of an engine that funds awards."""
+
+    def __init__(self, engine: Engine, bounds: Bounds) -> None:
+        self._engine = engine
+        self.bounds = bounds
+        self.ledger = Ledger()
+        self._known: dict[tuple[str, str, int, int], Usage] = {}
+        """What attempts at work said that they used so far."""
+        self._parked: dict[str, dict[str, Short]] = {}
+        """Run -> subtasks that wait until something is free again."""
+        self._denied: dict[tuple[str, str], Short] = {}
+        """Subtask -> what the last bid for it that could not be paid wanted."""
+        self._timers: Timers[tuple[str, Level]] = Timers()
+        self._everywhere = any(limits_of(budget) for budget in (bounds.node, bounds.agent, bounds.day))
+
+    # --- runs ---
+
+    def begin(self, desk: Desk) -> None:
+        """A run begins, or goes on after a restart."""
+        replay(self.ledger, desk.state)
+        budget = desk.state.budget
+        if budget is not None and budget.wall_ms is not None and desk.state.status == "open":
+            opened = desk.state.opened_ms / 1000
+            self._timers.set((desk.run, "warn"), opened + _WARN * budget.wall_ms / 1000)
+            self._timers.set((desk.run, "stop"), opened + budget.wall_ms / 1000)
+
+    def forget(self, run: str) -> None:
+        """A run is over, or somebody else's."""
+        self.ledger.forget(run)
+        self._parked.pop(run, None)
+        for key in [key for key in self._known if key[0] == run]:
+            del self._known[key]
+        for level in ("warn", "stop"):
+            self._timers.cancel((run, level))
+
+    def drop(self, run: str, name: str) -> None:
+        """A subtask needs nothing any more."""
+        self._parked.get(run, {}).pop(name, None)
+        self._denied.pop((run, name), None)
+
+    # --- before an award ---
+
+    def holds_back(self, desk: Desk, name: str) -> bool:
+        """Whether a subtask cannot be put up, since nothing is left for it: it waits, or has failed."""
+        subtask = desk.state.subtasks[name]
+        left = self._left_ms(desk)
+        if left == 0:
+            self._give_up(desk, name, self._over(desk))
+            return True
+        if not self._bounded(desk, subtask):
+            return False
+        for kind in _AT_AWARD:
+            tight = self.ledger.tightest(self._shared_scopes(desk.run, name), kind)
+            if tight is not None and tight[1].room(kind) == 0:
+                self._unfunded(desk, name, [tight[1].short(tight[0], kind, 1)])
+                return True
+        return False
+
+    def deadline_ms(self, desk: Desk, subtask: SubtaskState) -> int:
+        """How long an attempt may take: no longer than the run has time."""
+        left = self._left_ms(desk)
+        deadline = subtask.skeleton.deadline_ms
+        return deadline if left is None else max(_SHORTEST_MS, min(deadline, left))
+
+    def gate(self, key: tuple[str, str], node: str, bid: Bid) -> tuple[str, str] | None:
+        """Why this bid may not win, whatever ends meanwhile: (code, words)."""
+        desk = self._engine.desks[key[0]]
+        subtask = desk.state.subtasks[key[1]]
+        if not self._bounded(desk, subtask):
+            return None
+        if bid.unpriced and self.ledger.tightest(self._scopes(*key, node, bid.agent), "money") is not None:
+            return "E_UNPRICED", "it cannot say what it costs, and money is bounded: unknown is not nothing"
+        short = self._amounts(desk, subtask, node, bid)
+        if isinstance(short, Short) and not short.for_now and short.scope[0] != "day":
+            self._denied[key] = short
+            return "E_BUDGET", short_text(short, self._engine.market.name)
+        return None
+
+    def fund(
+        self, desk: Desk, subtask: SubtaskState, ranked: list[Candidate], *, hedge: bool = False
+    ) -> tuple[list[Candidate], Usage | None] | None:
+        """Set aside what the best bid that can be paid needs; that bid first, and what it may use.
+
+        None: none can be paid now. Then the subtask waits for what is at work, or has failed; a hedge is just not made.
+        """
+        if not self._bounded(desk, subtask):
+            return ranked, None
+        name = subtask.skeleton.id
+        shorts: list[Short] = []
+        for candidate in ranked:
+            amounts = self._amounts(desk, subtask, candidate.node, candidate.bid)
+            if isinstance(amounts, Usage):
+                key = (desk.run, name, len(subtask.attempts) + 1, desk.state.epoch)
+                scopes = self._scopes(desk.run, name, candidate.node, candidate.bid.agent)
+                short = self.ledger.reserve(key, amounts, scopes)
+                assert short is None, f"{name}: {short}"
+                return [candidate, *(other for other in ranked if other is not candidate)], amounts
+            shorts.append(amounts)
+        if not hedge:
+            self._unfunded(desk, name, shorts)
+        return None
+
+    def _amounts(self, desk: Desk, subtask: SubtaskState, node: str, bid: Bid) -> Usage | Short:
+        """What to set aside for a bid, or what there is too little of."""
+        scopes = self._scopes(desk.run, subtask.skeleton.id, node, bid.agent)
+        found: dict[str, int] = dict.fromkeys(KINDS, NO_BOUND)
+        for kind in _AT_AWARD:
+            tight = self.ledger.tightest(scopes, kind)
+            if tight is None:
+                continue
+            scope, account = tight
+            needed, wanted = self._wish(desk, subtask, kind, bid, account)
+            if account.room(kind) < needed:
+                return account.short(scope, kind, needed)
+            found[kind] = min(wanted, account.room(kind))
+        return Usage(**found)
+
+    def _wish(
+        self, desk: Desk, subtask: SubtaskState, kind: Kind, bid: Bid, account: Account
+    ) -> tuple[int, int]:
+        """How much of a kind a bid needs at least, and how much it is to get if there is enough."""
+        if kind == "money":
+            if bid.unpriced:
+                return NO_BOUND, NO_BOUND
+            return bid.price, max(_FLOOR, int(bid.price * _MARGIN))
+        estimate: int = getattr(bid.estimate, kind)
+        if estimate:
+            return estimate, estimate
+        own = self.ledger.accounts.get(("subtask", desk.run, subtask.skeleton.id))
+        if own is not None and kind in own.limit:
+            return 1, own.room(kind)
+        waiting = max(1, desk.state.unfinished - self.ledger.open_of(desk.run))
+        return 1, max(1, account.room(kind) // waiting)
+
+    def _bounded(self, desk: Desk, subtask: SubtaskState) -> bool:
+        limits = limits_of(desk.state.budget)
+        return self._everywhere or subtask.skeleton.budget is not None or len(limits) > ("children" in limits)
+
+    def _shared_scopes(self, run: str, name: str) -> tuple[Scope, ...]:
+        return ("run", run), ("subtask", run, name)
+
+    def _scopes(self, run: str, name: str, node: str, agent: str) -> tuple[Scope, ...]:
+        scopes = scopes_of(run, name, node, agent)
+        if self.bounds.node is not None:
+            self.ledger.limit(scopes[2], limits_of(self.bounds.node))
+        if self.bounds.agent is not None:
+            self.ledger.limit(scopes[3], limits_of(self.bounds.agent))
+        return scopes
+
+    # --- while it works ---
+
+    def heard(self, desk: Desk, live: Live, used: Usage) -> None:
+        """An attempt says what it used so far."""
+        key = (*live.key, live.attempt, live.epoch)
+        known = self._known.get(key)
+        if used == known or not any(getattr(used, kind) for kind in KINDS):
+            return
+        self._known[key] = _most(used, known)
+        if limits_of(desk.state.budget):
+            self._note(desk, ("run", desk.run))
+
+    def said(self, live: Live, used: Usage) -> Usage:
+        """What an ending is to be recorded with: what it says, and never less than was said before."""
+        return _most(used, self._known.get((*live.key, live.attempt, live.epoch)))
+
+    def lost(self, desk: Desk, live: Live) -> Usage:
+        """The same for an attempt that nobody heard the end of: all that it might spend."""
+        subtask = desk.state.subtasks[live.key[1]]
+        attempt = next(
+            one for one in subtask.attempts if (one.number, one.epoch) == (live.attempt, live.epoch)
+        )
+        known = self._known.get((*live.key, live.attempt, live.epoch), Usage())
+        if attempt.reserved is None:
+            return known
+        reserved = {kind: getattr(attempt.reserved, kind) for kind in KINDS}
+        return Usage(
+            **{
+                kind: amount if amount < NO_BOUND else getattr(known, kind)
+                for kind, amount in reserved.items()
+            }
+        )
+
+    # --- afterwards ---
+
+    def observe(self, desk: Desk, record: Record) -> None:
+        """Take a record into account that was just folded."""
+        if isinstance(record, _ENDINGS):
+            self._settle(desk, desk.state.subtasks[record.subtask])
+        elif isinstance(record, (PlanAdopted, PlanRevised)):
+            for skeleton in record.subtasks:
+                self.ledger.limit(("subtask", desk.run, skeleton.id), limits_of(skeleton.budget))
+        elif isinstance(record, RunClosed):
+            self.forget(desk.run)
+
+    def _settle(self, desk: Desk, subtask: SubtaskState) -> None:
+        for attempt in subtask.attempts:
+            key = attempt_key(desk.run, subtask.skeleton.id, attempt)
+            if attempt.status == "awarded" or not self.ledger.is_open(key):
+                continue
+            scopes = self.ledger.scopes(key)
+            used = charge(attempt)
+            charged = self.ledger.settle(key, used)
+            self._known.pop((desk.run, subtask.skeleton.id, attempt.number, attempt.epoch), None)
+            if charged != used:
+                self._overspent(attempt)
+            self.wake(desk.run)
+            for scope in scopes:
+                self._note(desk, scope)
+
+    def _overspent(self, attempt: AttemptState) -> None:
+        """A node claims more than its cap allowed: that is on record, counted, and not paid."""
+        self._engine.refused["E_OVERSPENT"] += 1
+
+    def wake(self, run: str) -> None:
+        """Put up again as much of what waits as can be paid now, or will never be paid by waiting."""
+        parked = self._parked.get(run, {})
+        desk = self._engine.desks.get(run)
+        taken: Counter[tuple[Scope, Kind]] = Counter()
+        for name, short in list(parked.items()):
+            account = self.ledger.account(short.scope)
+            room = account.room(short.kind) - taken[short.scope, short.kind]
+            if room < short.wanted and account.reserved[short.kind] > 0:
+                continue
+            taken[short.scope, short.kind] += short.wanted
+            del parked[name]
+            if desk is not None and name in desk.state.ready:
+                self._engine.add(desk, name)
+
+    def _unfunded(self, desk: Desk, name: str, shorts: list[Short]) -> None:
+        """Nothing can be set aside for a subtask: it waits if that may change, or it is over."""
+        waiting = [short for short in shorts if short.for_now]
+        if waiting:
+            self._parked.setdefault(desk.run, {})[name] = min(waiting, key=lambda short: short.wanted)
+            return
+        short = shorts[0]
+        self._stop(desk, short.scope, short.kind)
+        self._give_up(desk, name, short_text(short, self._engine.market.name))
+
+    def give_up(self, desk: Desk, name: str, why: str) -> None:
+        """Nobody who would do a subtask can be paid."""
+        short = self._denied.pop((desk.run, name), None)
+        if short is not None:
+            self._stop(desk, short.scope, short.kind)
+        self._give_up(desk, name, why)
+
+    def _give_up(self, desk: Desk, name: str, why: str) -> None:
+        failed = SubtaskFailed(at_ms=self._engine.at_ms, subtask=name, code="E_BUDGET", message=why[:2000])
+        self._engine.emit(desk, failed)
+        self._engine.ended(desk, name)
+
+    # --- telling people ---
+
+    def _note(self, desk: Desk, scope: Scope) -> None:
+        account = self.ledger.accounts.get(scope)
+        if account is None or desk.state.status == "closed":
+            return
+        for kind, limit in account.limit.items():
+            known = account.spent[kind]
+            if scope[0] == "run":
+                known += sum(getattr(used, kind) for key, used in self._known.items() if key[0] == desk.run)
+            if account.spent[kind] >= limit:
+                self._tell(desk, scope, kind, "stop", account.spent[kind], limit)
+            elif known >= _WARN * limit:
+                self._tell(desk, scope, kind, "warn", min(known, limit), limit)
+
+    def _stop(self, desk: Desk, scope: Scope, kind: Kind) -> None:
+        account = self.ledger.account(scope)
+        self._tell(desk, scope, kind, "stop", account.spent[kind], account.limit[kind])
+
+    def _tell(
+        self,
+        desk: Desk,
+        scope: Scope,
+        kind: Kind | Literal["wall_ms"],
+        level: Level,
+        used: int,
+        limit: int,
+    ) -> None:
+        text = scope_text(scope, self._engine.market.name)[:200]
+        if any(
+            (note.kind, note.level, note.scope) == (kind, level, text) for note in desk.state.budget_notes
+        ):
+            return
+        note = BudgetNoted(
+            at_ms=self._engine.at_ms, kind=kind, level=level, used=used, limit=limit, scope=text
+        )
+        self._engine.emit(desk, note)
+
+    # --- time ---
+
+    def deadline(self) -> float | None:
+        """When a run's time is nearly or wholly over next."""
+        return self._timers.next()
+
+    def tick(self, now: float) -> None:
+        """Let time pass: warn, and stop the work of runs whose time is over."""
+        for run, level in self._timers.due(now):
+            desk = self._engine.desks.get(run)
+            if desk is None or desk.state.status != "open":
+                continue
+            assert desk.state.budget is not None
+            limit = desk.state.budget.wall_ms or 0
+            used = min(limit, max(0, self._engine.at_ms - desk.state.opened_ms))
+            self._tell(desk, ("run", run), "wall_ms", level, used, limit)
+            if level == "stop":
+                self._engine.runs.time_is_over(desk, self._over(desk))
+
+    def _left_ms(self, desk: Desk) -> int | None:
+        budget = desk.state.budget
+        if budget is None or budget.wall_ms is None:
+            return None
+        return max(0, desk.state.opened_ms + budget.wall_ms - self._engine.at_ms)
+
+    def _over(self, desk: Desk) -> str:
+        budget = desk.state.budget
+        assert budget is not None
+        return f"the time of the run, {span_text(budget.wall_ms or 0)}, is over"
+
+
+def _most(used: Usage, known: Usage | None) -> Usage:
+    if known is None:
+        return used
+    return Usage(**{kind: max(getattr(used, kind), getattr(known, kind)) for kind in KINDS})
