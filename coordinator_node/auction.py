@@ -124,8 +124,9 @@ class Auction:
         self._timers: Timers[int] = Timers()
         self._batches: dict[int, _Batch] = {}
         self._count = 0
-        self._opened: dict[tuple[Key, int], float] = {}
-        """When rounds were opened, the last of them: late answers are timed, too, or no window would ever fit a slow node."""
+        self._opened: dict[tuple[Key, int], tuple[float, float]] = {}
+        """When rounds were opened and how long their windows were, the last of them: late answers are timed, too, or no window would ever fit a
+        slow node. They count as just too late, however late they are: a device that slept is not a slow one."""
 
     def __contains__(self, key: Key) -> bool:
         return key in self._rounds
@@ -137,7 +138,7 @@ class Auction:
         """Begin to take bids for rounds that were made with `batch`."""
         for one in rounds:
             self._rounds[one.key] = one
-            self._opened[one.key, one.number] = batch.opened
+            self._opened[one.key, one.number] = (batch.opened, window_s)
             batch.open[one.key] = None
         while len(self._opened) > _OPENED_MAX:
             del self._opened[next(iter(self._opened))]
@@ -165,7 +166,7 @@ class Auction:
         if seller is not None and items:
             opened = self._opened.get(((run, items[0].subtask), items[0].round))
             if opened is not None:
-                seller.answered(now - opened)
+                seller.answered(min(now - opened[0], opened[1]))
         for item in items:
             key = (run, item.subtask)
             one = self._rounds.get(key)
@@ -197,6 +198,14 @@ class Auction:
             one.waiting.discard(node)
             if not one.waiting:
                 self._closable[key] = None
+
+    def doubt(self, node: str) -> None:
+        """A node may be gone: rounds that wait for others, too, or have answers do not wait for it any more."""
+        for key, one in self._rounds.items():
+            if node in one.waiting and (len(one.waiting) > 1 or one.bids or one.declines):
+                one.waiting.discard(node)
+                if not one.waiting:
+                    self._closable[key] = None
 
     def drop(self, key: Key) -> Round | None:
         """End a round without a decision; None when none is open."""

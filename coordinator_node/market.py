@@ -1,7 +1,7 @@
 """Who could do the work: the nodes that are here, what they offer, what they hold for us, and how fast they answer.
 
 Rules. A core; it decides nothing about any subtask. `flight` counts open rounds and live attempts by capability, so that no more is announced than
-could be taken on soon. A node that let two windows pass in silence is still asked but no longer waited for, until it speaks again.
+could be taken on soon. A node that let two windows pass in silence, or a lease, is still asked but no longer waited for, until it speaks again.
 """
 
 from __future__ import annotations
@@ -95,6 +95,12 @@ class Market:
             else:
                 seller.info = NodeInfo(seller.info.node, seller.info.bus_key, seller.info.name, {})
 
+    def doubt(self, node: str) -> None:
+        """A node let a lease run out: nobody waits for its answers until it speaks again."""
+        seller = self.sellers.get(node)
+        if seller is not None:
+            seller.silent = max(seller.silent, _SILENT)
+
     def _withdraw(self, seller: Seller) -> None:
         for capability in seller.info.slots:
             self._of(capability).sellers.pop(seller.info.node, None)
@@ -170,9 +176,13 @@ class Market:
         return list(dealt.values()), False
 
     def window_s(self, asked: list[Seller]) -> float:
-        """How long to wait for the answers of these nodes; longer for those who let the last window pass."""
+        """How long to wait for the answers of these nodes; longer for those who let the last window pass.
+
+        Nodes that are not waited for do not make it longer, unless there are no others.
+        """
+        waited = [seller for seller in asked if seller.responsive] or asked
         slowest = max(
-            ((seller.slowest_s or WINDOW_FIRST_S / 3) * 2.0 ** min(seller.silent, 4) for seller in asked),
+            ((seller.slowest_s or WINDOW_FIRST_S / 3) * 2.0 ** min(seller.silent, 4) for seller in waited),
             default=0.0,
         )
         return min(WINDOW_MAX_S, max(WINDOW_MIN_S, 3 * slowest + _THINK_S))

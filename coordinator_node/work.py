@@ -256,6 +256,8 @@ class Work:
         else:
             self._engine.say_cancel(live)
             said = "no sign of work" if live.taken else "the award was not taken"
+            self._engine.market.doubt(live.node)
+            self._engine.auction.doubt(live.node)
             self.fail(desk, live, "E_LEASE", f"{said} for {live.lease_s:g} s")
 
     def fail(self, desk: Desk, live: Live, code: str, message: str) -> None:

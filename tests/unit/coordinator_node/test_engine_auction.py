@@ -257,7 +257,8 @@ def test_a_node_that_let_two_windows_pass_is_asked_but_not_waited_for(desk: Play
         desk.bid("a")
         desk.bid("b")
         if number < 3:
-            desk.wait(20)
+            desk.wait(5)
+            desk.work(desk.awards()["one"], a_result("one"))
     assert desk.awards() == {"one": desk.awards()["one"]}
     assert desk.state.subtasks["one"].status == "awarded"
 
@@ -371,3 +372,51 @@ def test_1000_subtasks_over_300_nodes_all_get_done_and_nobody_is_flooded() -> No
     won = Counter(record.node for _, record in desk.records if record.k == "subtask.awarded")  # type: ignore[union-attr]
     assert len(won) > 200
     assert max(won.values()) < 20
+
+
+def test_a_node_that_let_its_lease_run_out_does_not_delay_the_next_award(desk: Playbook) -> None:
+    desk.submit()
+    desk.bid("a")
+    for name in ("b", "c"):
+        desk.decline(name, code="E_SLOTS")
+    desk.wait(10.001)
+    assert desk.last("attempt.failed").code == "E_LEASE"
+    for name in ("b", "c"):
+        desk.bid(name)
+    assert desk.awards()["one"] in {"b", "c"}
+
+
+def test_rounds_that_are_open_stop_waiting_for_a_node_whose_lease_runs_out(desk: Playbook) -> None:
+    desk.submit()
+    desk.bid("a")
+    for name in ("b", "c"):
+        desk.decline(name, code="E_SLOTS")
+    desk.wait(9.9)
+    desk.run = run_id(2)
+    desk.submit(number=2)
+    for name in ("b", "c"):
+        desk.bid(name)
+    desk.forget_said()
+    assert not desk.awards()  # it waits for the third
+    desk.wait(0.101)
+    assert desk.awards()["one"] in {"b", "c"}
+
+
+def test_a_node_that_slept_through_its_windows_is_not_taken_for_a_slow_one(desk: Playbook) -> None:
+    for number in (1, 2):
+        desk.run = run_id(number)
+        desk.submit(number=number)
+        for name in ("a", "b", "c"):
+            desk.bid(name, after=0.001)
+        desk.work(desk.awards()["one"], a_result("one"))
+    desk.run = run_id(3)
+    desk.submit(number=3)
+    slept = desk.said(Announce)[-1]
+    for name in ("a", "b"):
+        desk.bid(name)
+    desk.wait(9.0)
+    desk.answer("c", _bid_for(slept))  # it was stopped, and now says what it had to say
+    desk.run = run_id(4)
+    desk.submit(number=4)
+    assert slept.window_ms == 150
+    assert desk.said(Announce)[-1].window_ms <= 1_100

@@ -1,0 +1,29 @@
+"""More of each kind, for a quiet machine and a long break: `pytest -m chaos`. Hundreds are added up by `python -m tests.chaos.run`."""
+
+import pytest
+
+from tests.chaos.buses import bus_kills
+from tests.chaos.coordinators import coordinator_kills
+from tests.chaos.partitions import partitions
+from tests.chaos.test_small import check, needs_namespaces
+from tests.chaos.workers import worker_kills
+
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(900)]
+
+
+@pytest.mark.parametrize("seed", [101, 102])
+def test_coordinators_killed_at_random_times_and_points(seed: int):
+    check("coordinator", coordinator_kills(desks=1), seed, 30)
+
+
+def test_workers_killed_and_stopped():
+    check("worker", worker_kills(), 103, 20)
+
+
+def test_buses_killed_under_load():
+    check("bus", bus_kills(), 104, 20)
+
+
+@needs_namespaces
+def test_networks_that_fall_apart():
+    check("partition", partitions(), 105, 12)
