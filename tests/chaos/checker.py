@@ -1,7 +1,7 @@
 """The judge: reads the whole history from the journal, as anybody with the right to may, and holds it against what was asked and told.
 
-It keeps its own few sets, and knows neither the engine nor its state, so that their mistakes are ones that it can see. The product's fold is run
-over the same records beside it: what the product cannot fold, it could not take over either.
+It keeps its own few sets, and knows neither the engine nor its state, so that their mistakes are ones that it can see. The product reads the same
+journal beside it (hash chain, fold): what it cannot read, it could not take over either.
 """
 
 from __future__ import annotations
@@ -10,8 +10,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
-from coordinator_node.fold import apply
-from coordinator_node.state import RunState
+from coordinator_node.journal_store import read_run
 from mesh.errors import MeshError
 from protocol.errors import ZwermError
 from protocol.messages import NamedRef
@@ -97,6 +96,10 @@ async def judge(chaos: Chaos, load: Load) -> tuple[Verdict, History]:
             continue
         case = _Case(asked.run, asked, verdict)
         case.read(history[asked.run])
+        try:
+            await read_run(chaos.judge.endpoint, asked.run)
+        except ZwermError as error:
+            case.wrong(f"nobody could take it over: {error}")
         case.told(load.told.get(asked.run, set()))
         await case.artifacts(chaos)
     for run in history.keys() - load.runs.keys():
@@ -119,8 +122,6 @@ class _Case:
         self.attempts: dict[str, list[tuple[int, int, str]]] = {}
         self.ended: dict[str, Record] = {}
         self.closed: RunClosed | None = None
-        self._state: RunState | None = None
-        self._folds = True
 
     def wrong(self, words: str) -> None:
         self.verdict.problems.append(f"{self.run[-6:]}: {words}")
@@ -155,12 +156,6 @@ class _Case:
     def _record(self, record: Record, message: Message) -> None:
         self.count("records")
         self.records.append(record)
-        if self._folds:
-            try:
-                self._state = apply(self._state, record)
-            except ZwermError as error:
-                self._folds = False
-                self.wrong(f"record {len(self.records)} ({record.k}) does not fold: {error}")
         if isinstance(record, RunOpened):
             if len(self.records) > 1:
                 self.wrong("DOUBLED: it is opened twice")

@@ -1,4 +1,4 @@
-"""A few of each kind, in every `.ci/run`: a kill at each named point, and ten each of workers, buses and partitions. `pytest -m chaos_small`."""
+"""A few of each kind, in every `.ci/run`: kills at two dozen named points, ten each of workers, buses and partitions, fifty worlds. `-m chaos_small`."""
 
 import asyncio
 import os
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from mesh.sim import World
 from tests.chaos.buses import bus_kills
 from tests.chaos.coordinators import SMALL_POINTS, coordinator_kills
 from tests.chaos.partitions import partitions
@@ -50,3 +51,8 @@ def test_a_killed_bus_loses_nothing_that_it_acknowledged():
 @pytest.mark.parametrize("seed", [0, 1])
 def test_a_network_that_falls_apart_awards_nothing_twice_and_heals(seed: int, tmp_path: Path):
     check("partition", partitions(longest_s=6.0), seed, 5)
+
+
+def test_fifty_more_simulated_worlds_keep_every_promise():
+    for seed in range(5_000, 5_050):
+        World(seed).play()
