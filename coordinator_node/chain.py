@@ -94,10 +94,22 @@ class Follower:
                 seq, f"its author {pack.author[:8]} is not the owner of the run, {state.owner[:8]}"
             )
         self.state = state
+        self.link = self._behind(seq, raw, pack)
+        return pack.records
+
+    def pass_by(self, seq: int, raw: bytes, pack: Pack) -> None:
+        """The next message, for a reader who wants its records and no state: whether it hangs together with what came before.
+
+        Raises:
+            JournalBroken: it does not follow from what came before.
+        """
+        self._check_link(seq, pack)
+        self.link = self._behind(seq, raw, pack)
+
+    def _behind(self, seq: int, raw: bytes, pack: Pack) -> Link:
         count = self.link.count + len(pack.records)
         digest = hashlib.sha256(raw).digest()
-        self.link = Link(seq, digest, count, linked=self.link.linked or pack.chain is not None)
-        return pack.records
+        return Link(seq, digest, count, linked=self.link.linked or pack.chain is not None)
 
     def _check_link(self, seq: int, pack: Pack) -> None:
         before, chain = self.link, pack.chain

@@ -53,7 +53,7 @@ from .orders import NodeSeen as NodeIsHere
 from .service import RunsService
 from .speaker import Speaker
 from .trace import Head, TraceWriter
-from .views import event_data
+from .views import event_of
 
 if TYPE_CHECKING:
     from mesh.endpoint import Endpoint, Received
@@ -278,20 +278,19 @@ class CoordinatorRole:
 
     def _released(self, run: str, durable: Sequence[Durable], commands: Sequence[Command]) -> None:
         """Records are in the journal: carry out what they justify, then tell watchers, who are in no hurry."""
+        shown = [command for command in commands if isinstance(command, ShowProgress)]
         for command in commands:
             crash_point("command.before")
-            self._carry_out(command)
+            if not isinstance(command, ShowProgress):
+                self._carry_out(command)
             crash_point("command.after")
-        if not durable:
-            return
         subject = subjects.events(run)
         for number, record in durable:
-            subtask, node, data = event_data(record, self.node_name)
-            event = Event(
-                seq=number, at_ms=record.at_ms, kind=record.k, subtask=subtask, node=node, data=data
-            )
+            event = event_of(number, record, self.node_name)
             # A screen does not show a twentieth of a second, and a thousand small messages cost the work its processor.
             self._speaker.say(subject, run, event, lazy=not isinstance(record, RunClosed))
+        for command in shown:  # what carries the number of a record stands behind it, for watchers as well
+            self._carry_out(command)
 
     def _carry_out(self, command: Command) -> None:
         if isinstance(command, Say):
@@ -308,7 +307,9 @@ class CoordinatorRole:
                 kind=command.kind,
                 subtask=command.subtask,
                 node=command.node,
-                data={**command.data, "node_name": self.node_name(command.node)},
+                node_name=self.node_name(command.node)[:64],
+                data=command.data,
+                volatile=True,
             )
             self._speaker.say(subjects.events(command.run), command.run, event, lazy=True)
         elif isinstance(command, RunStands):

@@ -47,7 +47,7 @@ class RunProgress:
         self.heard = now
         self.seq = max(self.seq, event.seq)
         data: dict[str, Any] = dict(event.data)
-        who = clean(str(data.get("node_name", "")))
+        who = clean(event.node_name)
         if event.kind == "plan.adopted":
             for subtask, capability in data.get("subtasks", []):
                 self._capability[subtask] = capability
@@ -84,7 +84,7 @@ class RunProgress:
             return f"again    {subtask}: {who}: {data.get('code', '')} {clean(str(data.get('message', '')))}"
         if event.kind == "subtask.unbid":
             return f"no bid   {subtask}: {data.get('asked', 0)} asked; {'; '.join(map(str, data.get('declines', [])))[:200]}"
-        if event.kind == "subtask.progress":
+        if event.kind == "attempt.progress":
             group.note = f"{subtask}: {clean(str(data.get('note', '')))}"
         return ""
 

@@ -12,6 +12,7 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from protocol.errors import ZwermError
+from protocol.ids import RUN_ID_CHARS
 from protocol.messages import (
     CancelRun,
     ListNodes,
@@ -20,6 +21,7 @@ from protocol.messages import (
     Ping,
     Reply,
     ResumeRun,
+    RunEvents,
     ShowRun,
     SubmitRun,
 )
@@ -31,6 +33,7 @@ from .orders import CancelAsked, PauseAsked, ResumeAsked, RunAccepted
 from .planner import Request, find_planner
 from .state import RunState
 from .views import halted_view, ref_view, run_view, summary_view
+from .watching_pages import EventPages
 
 if TYPE_CHECKING:
     from mesh.endpoint import Received
@@ -78,6 +81,7 @@ class RunsService:
     def __init__(self, role: CoordinatorRole) -> None:
         self._role = role
         self._waiting: dict[str, asyncio.Future[None]] = {}
+        self._pages = EventPages(role.endpoint, role.node_name)
 
     async def answer(self, received: Received) -> Reply:
         """One request.
@@ -96,6 +100,8 @@ class RunsService:
             return await self._show(request)
         if isinstance(request, ListRuns):
             return await self._list(request)
+        if isinstance(request, RunEvents):
+            return await self._events(request)
         if isinstance(request, ListNodes):
             return Reply(ok=True, data=self._nodes())
         if isinstance(request, Ping):
@@ -232,6 +238,11 @@ class RunsService:
         planner = content.plan.planner if content else ""
         summary = summary_view(state, content.plan.goal if content else "", role.node_name, planner)
         return Reply(ok=True, data={"schema": "zwerm.run/1", **summary, "detail": ref_view(ref)})
+
+    async def _events(self, request: RunEvents) -> Reply:
+        whole = len(request.run) == RUN_ID_CHARS
+        run = request.run if whole else await self._role.archive.find(request.run)
+        return Reply(ok=True, data=await self._pages.page(run, request.after, request.limit))
 
     async def _list(self, request: ListRuns) -> Reply:
         name = self._role.node_name

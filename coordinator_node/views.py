@@ -1,6 +1,7 @@
 """From state to what people and programs see: plain JSON-like data for `runs show`, lists, and events.
 
-Pure, and the only place where field names of such answers are chosen; they are public (`zwerm.run/1`): add fields, never rename one.
+Pure, and the only place where field names of such answers are chosen; they are public (`zwerm.run/1`, and the `data` of `zwerm.event/1`, whose other fields
+are those of `protocol.messages.Event`): add fields, never rename one.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from protocol.artifact import ArtifactRef
-from protocol.messages import NamedRef
+from protocol.messages import Event, NamedRef
 from protocol.messages.base import JsonObject
 from protocol.records import (
     Accepted,
@@ -38,6 +39,7 @@ from .state import AttemptState, RunState, SubtaskState
 __all__ = [
     "counts",
     "event_data",
+    "event_of",
     "file_view",
     "halted_view",
     "ref_view",
@@ -88,6 +90,7 @@ def summary_view(state: RunState, goal: str, name: Namer, planner: str = "") -> 
         "pause_reason": state.pause_reason,
         "opened_ms": state.opened_ms,
         "closed_ms": state.closed_ms,
+        "records": state.records,
         "subtasks": len(state.subtasks),
         "counts": dict(counts(state)),
         "inputs": len(state.inputs),
@@ -132,7 +135,6 @@ def run_view(state: RunState, content: Brief | None, name: Namer) -> dict[str, A
         "input_files": [file_view(named) for named in state.inputs],
         "skipped": [item.model_dump() for item in state.skipped],
         "cancelled_by": state.cancelled_by,
-        "records": state.records,
         "subtask_list": [subtask_view(state, subtask, content, name) for subtask in state.subtasks.values()],
     }
 
@@ -215,6 +217,20 @@ def _attempt_view(attempt: AttemptState, name: Namer) -> dict[str, Any]:
     }
 
 
+def event_of(number: int, record: Record, name: Namer) -> Event:
+    """The durable event that tells of record `number` of a run (EVT-1): the same whether it is said at once or read back from the journal."""
+    subtask, node, data = event_data(record, name)
+    return Event(
+        seq=number,
+        at_ms=record.at_ms,
+        kind=record.k,
+        subtask=subtask,
+        node=node,
+        node_name=name(node)[:64] if node else "",
+        data=data,
+    )
+
+
 def event_data(record: Record, name: Namer) -> tuple[str, str, JsonObject]:
     """What a watcher is told about a record: (subtask, node, data). Small: the whole story is in `runs show`."""
     data: dict[str, Any] = {}
@@ -248,9 +264,8 @@ def event_data(record: Record, name: Namer) -> tuple[str, str, JsonObject]:
             "declines": [f"{name(note.node)}: {note.detail or note.code}" for note in record.declines[:8]],
         }
     else:
-        data, node = _run_event(record, name)
-    if node:
-        data["node_name"] = name(node)
+        data, about = _run_event(record, name)
+        node = about or node
     return getattr(record, "subtask", ""), node, data
 
 

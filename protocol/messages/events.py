@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 from pydantic import Field, StringConstraints
 
 from .base import Item, JsonObject, Note
 
-__all__ = ["CharterNotice", "Event", "Halt", "Revocation"]
+__all__ = ["EVENT_SCHEMA", "CharterNotice", "Event", "Halt", "Revocation"]
+
+EVENT_SCHEMA: Final = "zwerm.event/1"
+"""The form of an event for programs (EVT-5)."""
 
 
 class Event(Item):
-    """0401: something happened in a run. `seq` grows with the journal, so a watcher can ask for what it missed."""
+    """0401: something happened in a run (EVT-1 to EVT-3).
+
+    A durable event tells of one record, and `seq` is the record's number in its run, so a watcher sees what it missed and can ask for it. A volatile one
+    tells of something that is not worth a record; `seq` is the number of the last record before it, and nobody is owed it.
+    """
 
     seq: Annotated[int, Field(ge=0, le=1 << 60)]
     at_ms: Annotated[int, Field(ge=0, le=1 << 52)]
@@ -20,6 +27,24 @@ class Event(Item):
     subtask: Annotated[str, StringConstraints(max_length=64)] = ""
     node: Annotated[str, StringConstraints(max_length=64)] = ""
     data: JsonObject = {}
+    node_name: Annotated[str, StringConstraints(max_length=64)] = ""
+    """What the coordinator calls the node: for people, not for programs to go by."""
+    volatile: bool = False
+
+    def document(self, run: str) -> dict[str, Any]:
+        """The event as programs get it, the same from every door: `--json`, the SDK, the dashboard (EVT-5)."""
+        return {
+            "schema": EVENT_SCHEMA,
+            "run": run,
+            "seq": self.seq,
+            "at_ms": self.at_ms,
+            "kind": self.kind,
+            "subtask": self.subtask,
+            "node": self.node,
+            "node_name": self.node_name,
+            "volatile": self.volatile,
+            "data": self.data,
+        }
 
 
 class Revocation(Item):

@@ -41,9 +41,7 @@ def in_the_middle(demo: Demo, node: str) -> None:
     """Wait until the node has delivered something and has something else in hand."""
 
     def busy() -> bool:
-        taken = {
-            event["subtask"] for event in demo.events("attempt.started") if event["data"]["node_name"] == node
-        }
+        taken = {event["subtask"] for event in demo.events("attempt.started") if event["node_name"] == node}
         done = {event["subtask"] for event in demo.events("subtask.accepted")}
         return bool(taken & done) and bool(taken - done)
 

@@ -12,10 +12,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from mesh.bus import Bus
 from mesh.bus_memory import MemoryHub
 from mesh.clock import Clock, SystemClock
 from mesh.endpoint import Endpoint
 from mesh.nkeys import NKey
+from mesh.workspace import Workspace
 from mesh.workspace_memory import MemoryStore
 from protocol.directory import Directory, Member
 from protocol.envelope import Sealer, node_id
@@ -80,7 +82,7 @@ class MemorySwarm:
         home = self.folder / name
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._sessions += 1
-        bus = self.hub.connect(me, roles[0])  # type: ignore[arg-type]  # held to what a server enforces
+        bus = await self.connect(bus_key, roles[0])
         endpoint = Endpoint(
             bus=bus,
             sealer=Sealer(key, _SWARM8, serial, self._sessions.to_bytes(8, "big")),
@@ -90,9 +92,18 @@ class MemorySwarm:
             node=node.hex(),
             name=name,
             home=home,
-            workspace=self.store.workspace(),
+            workspace=self.workspace(bus, roles[0]),
             certificates=self._everybody,
             directory=self.directory,
         )
         self._stack.push_async_callback(bus.close)
         return await self._stack.enter_async_context(endpoint)
+
+    async def connect(self, key: NKey, role: str) -> Bus:
+        """A member's connection, held to what a server enforces."""
+        return self.hub.connect(key.public, role)  # type: ignore[arg-type]
+
+    def workspace(self, bus: Bus, role: str) -> Workspace:
+        """The workspace as a member of this role has it."""
+        del bus, role
+        return self.store.workspace()

@@ -24,8 +24,8 @@ __all__ = ["Team"]
 class Team:
     """A swarm with one client; coordinators and agents are started and stopped by name."""
 
-    def __init__(self, folder: Path, *, clock: Clock | None = None) -> None:
-        self.swarm = MemorySwarm(folder, clock=clock)
+    def __init__(self, folder: Path, *, clock: Clock | None = None, swarm: MemorySwarm | None = None) -> None:
+        self.swarm = swarm or MemorySwarm(folder, clock=clock)
         self.client: Endpoint
         self.coordinator: CoordinatorRole
         self.events: list[Event] = []
@@ -38,6 +38,7 @@ class Team:
         await self._stack.enter_async_context(self.swarm)
         self.client = await self.swarm.join("client", ["client"])
         await self.client.listen(subjects.events_all(), self._on_event)
+        await self.client.bus.flush()
         return self
 
     async def __aexit__(
@@ -61,6 +62,7 @@ class Team:
         )
         self._start(name, self.coordinator)
         await self.until(lambda: endpoint.bus.stats is not None and self._listens(endpoint))
+        await endpoint.bus.flush()  # a real server has heard of it, too
         return self.coordinator
 
     def _listens(self, endpoint: Endpoint) -> bool:
@@ -76,6 +78,7 @@ class Team:
         await self.until(lambda: (subjects.to_node(endpoint.me), "") in endpoint._handlers)
         for capability in role.agent.capabilities:
             await self.until(lambda wanted=capability: (subjects.announce(wanted), "") in endpoint._handlers)
+        await endpoint.bus.flush()
         self.introduce(endpoint, role)
         return role
 

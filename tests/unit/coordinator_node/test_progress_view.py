@@ -9,8 +9,8 @@ from protocol.messages import Event
 OUT = Out(stdout=io.StringIO(), stderr=io.StringIO())
 
 
-def event(kind: str, subtask: str = "", **data) -> Event:
-    return Event(seq=1, at_ms=0, kind=kind, subtask=subtask, data=data)
+def event(kind: str, subtask: str = "", node_name: str = "", **data) -> Event:
+    return Event(seq=1, at_ms=0, kind=kind, subtask=subtask, node_name=node_name, data=data)
 
 
 def planned() -> RunProgress:
@@ -59,7 +59,7 @@ def test_silence_is_shown_after_a_while():
 def test_words_of_agents_cannot_move_the_cursor_and_lines_fit_the_screen():
     progress = planned()
     progress.take(event("subtask.awarded", "read-1", node_name="ada\x1b[2J", attempt=1), 1.0)
-    progress.take(event("subtask.progress", "read-1", note="\x1b[31m" + "x" * 300), 1.0)
+    progress.take(event("attempt.progress", "read-1", note="\x1b[31m" + "x" * 300), 1.0)
     for line in progress.lines(OUT, 1.0, width=60):
         assert "\x1b" not in line
         assert len(line) <= 64
