@@ -31,7 +31,7 @@ Key = tuple[str, str]
 Afford = Callable[[Key, str, Bid], tuple[str, str] | None]
 """(subtask, node, its bid) -> why it cannot be paid, as code and words."""
 UNPAID: Final = frozenset({"E_BUDGET", "E_UNPRICED"})
-BUSY: Final = frozenset({"E_SLOTS", "E_LOAD", "E_DRAINING"})
+BUSY: Final = frozenset({"E_SLOTS", "E_LOAD", "E_DRAINING", "E_LIMIT"})
 """Declines that may be otherwise in a moment."""
 _ENOUGH: Final = 8
 """Bids with a free slot that close a round early, once half of those asked have answered: more improve the price by little."""
@@ -256,6 +256,9 @@ class Auction:
             )
             if why:
                 one.declines[candidate.node] = DeclineNote(node=candidate.node, code="E_GATE", detail=why)
+            elif self._market.limited(candidate.node, one.capability):
+                note = "it waits for a limit of use to pass"
+                one.declines[candidate.node] = DeclineNote(node=candidate.node, code="E_LIMIT", detail=note)
             elif unpaid is not None:
                 code, words = unpaid
                 one.declines[candidate.node] = DeclineNote(node=candidate.node, code=code, detail=words[:200])

@@ -322,7 +322,7 @@ def runs_show(session: Session, run_id: str, bids: bool) -> int:
                 f"{last['wall_ms']} ms" if last and last["wall_ms"] else "",
                 (subtask["code"] + " " + subtask["message"])[:60]
                 if subtask["code"]
-                else (last["reason"][:60] if last else ""),
+                else (_standing(subtask["live"]) or last["reason"][:60] if last else ""),
             )
         )
     out.table(("SUBTASK", "CAPABILITY", "STATE", "NODE", "TRIES", "TOOK", "WHY"), rows)
@@ -332,6 +332,33 @@ def runs_show(session: Session, run_id: str, bids: bool) -> int:
         out.line(f"file {entry['name']}   {entry['bytes']} bytes   sha256 {entry['sha256'][:16]}…")
     out.document("run", view)
     return Exit.OK
+
+
+def _standing(live: dict[str, Any] | None) -> str:
+    """How work that is out stands, in a few words."""
+    if live is None:
+        return ""
+    since, silent = _span(live["state_s"]), _span(live["silent_s"])
+    if live["checking"]:
+        return "its result is being checked"
+    if live["state"] == "person":
+        return f"waits for a person, {since}: {clean(live['note'])}".rstrip(": ")
+    if live["state"] == "limited":
+        return f"waits for a limit of use, about {_span(live['wait_s'])} more: {clean(live['note'])}".rstrip(
+            ": "
+        )
+    if live["state"] == "awarded":
+        return f"awarded {_span(live['since_s'])} ago, not taken yet"
+    return f"step {live['step']}, moved {silent} ago: {clean(live['note'])}".rstrip(": ")
+
+
+def _span(seconds: float) -> str:
+    """A span of time as people say it."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    if seconds < 7_200:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3_600:.0f} h" if seconds < 172_800 else f"{seconds / 86_400:.0f} days"
 
 
 def _show_bids(out: Out, view: dict[str, Any]) -> None:

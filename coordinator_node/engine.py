@@ -159,7 +159,7 @@ class Engine:
 
     def deadline(self) -> float | None:
         """When to call `handle(Tick(), now)` if nothing else happens, in Unix seconds; None: never."""
-        parts = (self.auction, self.watch, self.scheduler, self.purse)
+        parts = (self.auction, self.watch, self.scheduler, self.purse, self.market)
         times = [part.deadline() for part in parts]
         return min((time for time in times if time is not None), default=None)
 
@@ -217,9 +217,16 @@ class Engine:
     def end_live(self, live: Live) -> None:
         """An attempt has ended: its slot is free."""
         self.watch.drop(live.key)
+        if live.state != "working":
+            self.market.wait(live.capability, -1)
         self.market.fly(live.capability, -1)
         self.market.hold(live.node, -1)
         self.scheduler.freed()
+
+    def unlimited(self, node: str, capability: str) -> None:
+        """A node is no longer at a limit of use: it may be asked again."""
+        if self.market.lift(node, capability):
+            self.scheduler.freed()
 
     def ended(self, desk: Desk, name: str) -> None:
         """A subtask has its terminal record: go on with what waited for it."""
@@ -334,6 +341,8 @@ class Engine:
     def _tick(self) -> None:
         self.auction.tick(self._now)
         self.purse.tick(self._now)
+        if self.market.tick(self._now):
+            self.scheduler.freed()
         for capability, (run, name) in self.scheduler.tick(self._now):
             desk = self.desks[run]
             assert desk.state.subtasks[name].skeleton.capability == capability
@@ -350,6 +359,7 @@ class Engine:
             self.scheduler.sellers_changed({**before, **info.slots}, self._now)
         for live in self.watch.of_node(info.node):
             live.bus_key = info.bus_key
+            self.watch.seen(live)
             if live.cancelled_at is not None:
                 self.say_cancel(live)
             elif not live.checking:

@@ -16,6 +16,7 @@ from protocol.messages import Announce, NamedRef
 from protocol.records import (
     RECORDS_PER_MESSAGE_MAX,
     Accepted,
+    AttemptFailed,
     Awarded,
     Owned,
     PlanAdopted,
@@ -130,4 +131,6 @@ def weight(record: Record) -> int:
         files = record.outputs
     elif isinstance(record, RunClosed):
         files = record.deliverables
+    elif isinstance(record, AttemptFailed):
+        files = record.partial
     return 12 + 9 * len(files) + 5 * len(getattr(record, "declines", ()))

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from .orders import NodeInfo
+from .timers import Timers
 
 __all__ = ["ASKED_MAX", "WINDOW_MAX_S", "WINDOW_MIN_S", "Market", "Seller"]
 
@@ -54,6 +55,8 @@ class _Demand:
     """One capability: what is in the air, and whether sellers said that they are full."""
 
     flight: int = 0
+    waiting: int = 0
+    """Attempts in flight that wait for a limit of use or for a person: they keep nobody else from being asked."""
     sellers: dict[str, Seller] = field(default_factory=dict)
     ever: bool = False
     deck: list[str] = field(default_factory=list)
@@ -66,6 +69,8 @@ class Market:
     def __init__(self) -> None:
         self.sellers: dict[str, Seller] = {}
         self._demand: dict[str, _Demand] = {}
+        self._limits: Timers[tuple[str, str]] = Timers()
+        """(node, capability) that reached somebody's limit of use -> until when."""
 
     def seen(self, info: NodeInfo) -> bool:
         """A node is here; whether it or what it offers is new."""
@@ -116,6 +121,36 @@ class Market:
         seller = self.sellers.get(node)
         return seller.info.name if seller else node[:8]
 
+    def limit(self, node: str, capability: str, until: float) -> None:
+        """The node has reached a limit of use there: it is offered nothing of the capability before `until`."""
+        if (node, capability) not in self._limits or until > self._limits.at((node, capability)):
+            self._limits.set((node, capability), until)
+
+    def lift(self, node: str, capability: str) -> bool:
+        """It works again; whether it was at a limit."""
+        found = (node, capability) in self._limits
+        self._limits.cancel((node, capability))
+        return found
+
+    def limited(self, node: str, capability: str) -> bool:
+        """Whether it is at a limit of use."""
+        return (node, capability) in self._limits
+
+    def deadline(self) -> float | None:
+        """When the next limit has passed."""
+        return self._limits.next()
+
+    def tick(self, now: float) -> bool:
+        """Let time pass; whether somebody may be asked again."""
+        return bool(self._limits.due(now))
+
+    def able(self, capability: str) -> dict[str, Seller]:
+        """Who offers the capability and is at no limit."""
+        sellers = self._of(capability).sellers
+        if not len(self._limits):
+            return sellers
+        return {node: seller for node, seller in sellers.items() if not self.limited(node, capability)}
+
     def offering(self, capability: str) -> dict[str, Seller]:
         """Who offers the capability now, by node."""
         return self._of(capability).sellers
@@ -132,8 +167,10 @@ class Market:
     def room(self, capability: str) -> int:
         """How many more subtasks are worth announcing now."""
         demand = self._of(capability)
-        slots = sum(seller.info.slots[capability] for seller in demand.sellers.values())
-        return max(0, max(_BACKLOG_MIN, _BACKLOG * slots) - demand.flight) if demand.sellers else 0
+        able = self.able(capability)
+        slots = sum(seller.info.slots[capability] for seller in able.values())
+        flight = demand.flight - demand.waiting
+        return max(0, max(_BACKLOG_MIN, _BACKLOG * slots) - flight) if able else 0
 
     def flight(self, capability: str) -> int:
         """How many subtasks of the capability are announced or awarded now."""
@@ -144,6 +181,12 @@ class Market:
         demand = self._of(capability)
         demand.flight += change
         assert demand.flight >= 0, f"more ends than beginnings of {capability}"
+
+    def wait(self, capability: str, change: int) -> None:
+        """An attempt in flight began or ceased to wait."""
+        demand = self._of(capability)
+        demand.waiting += change
+        assert 0 <= demand.waiting <= demand.flight, f"more attempts of {capability} wait than there are"
 
     def hold(self, node: str, change: int) -> None:
         """The node was given an attempt, or one of its attempts ended."""
@@ -162,7 +205,8 @@ class Market:
         Of many they are dealt from a shuffled deck, so that nobody is asked twice before everybody was asked once.
         """
         demand = self._of(capability)
-        sellers = [seller for node, seller in demand.sellers.items() if node not in avoid]
+        able = self.able(capability)
+        sellers = [seller for node, seller in able.items() if node not in avoid]
         if len(sellers) <= ASKED_MAX:
             return sellers, True
         dealt: dict[str, Seller] = {}
@@ -171,8 +215,8 @@ class Market:
                 demand.deck = list(demand.sellers)
                 rng.shuffle(demand.deck)
             node = demand.deck.pop()
-            if node in demand.sellers and node not in avoid:
-                dealt[node] = demand.sellers[node]
+            if node in able and node not in avoid:
+                dealt[node] = able[node]
         return list(dealt.values()), False
 
     def window_s(self, asked: list[Seller]) -> float:

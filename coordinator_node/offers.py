@@ -8,9 +8,10 @@ What a tolerant subtask has to do without is named after the file where the trou
 from __future__ import annotations
 
 from protocol.messages import Announce, Award, Missing, NamedRef
+from protocol.messages.work import PARTIAL_MAX
 from protocol.plan import Plan, Subtask
 
-from .state import RunState, SubtaskState
+from .state import AttemptState, RunState, SubtaskState
 
 __all__ = [
     "FILES_MAX",
@@ -21,6 +22,7 @@ __all__ = [
     "award_values",
     "brief",
     "missing",
+    "unfinished",
     "values",
 ]
 
@@ -116,7 +118,17 @@ def award(state: RunState, content: Brief, subtask: SubtaskState, *, confirm: bo
         deadline_ms=attempt.deadline_ms,
         confirm=confirm,
         caps=attempt.reserved,
+        partial=unfinished(subtask, attempt),
     )
+
+
+def unfinished(subtask: SubtaskState, attempt: AttemptState) -> list[NamedRef]:
+    """What the attempts before `attempt` left of their work: of each name the newest, the newest attempts first."""
+    found: dict[str, NamedRef] = {}
+    for earlier in reversed(subtask.attempts[subtask.past_attempts : attempt.number - 1]):
+        for named in earlier.partial:
+            found.setdefault(named.name, named)
+    return list(found.values())[:PARTIAL_MAX]
 
 
 def award_files(state: RunState, subtask: SubtaskState, content: Brief) -> int:
@@ -129,7 +141,7 @@ def award_files(state: RunState, subtask: SubtaskState, content: Brief) -> int:
 
 def award_values(item: Award) -> int:
     """About how many values an award is, so that not too many go into one message."""
-    return 16 + 8 * len(item.inputs) + 4 * len(item.missing) + values(item.params)
+    return 16 + 8 * (len(item.inputs) + len(item.partial)) + 4 * len(item.missing) + values(item.params)
 
 
 def values(value: object) -> int:

@@ -26,6 +26,8 @@ class _Group:
     nodes: dict[str, int] = field(default_factory=dict)
     """Node -> how many it finished."""
     note: str = ""
+    waiting: dict[str, str] = field(default_factory=dict)
+    """Subtask -> for whom or what its work waits."""
 
 
 @dataclass(slots=True)
@@ -47,7 +49,9 @@ class RunProgress:
         self.heard = now
         self.seq = max(self.seq, event.seq)
         data: dict[str, Any] = dict(event.data)
-        who = clean(event.node_name)
+        group = self.groups.get(self._capability.get(event.subtask, ""))
+        if group is not None:
+            return self._of_subtask(group, event, data)
         if event.kind == "plan.adopted":
             for subtask, capability in data.get("subtasks", []):
                 self._capability[subtask] = capability
@@ -60,11 +64,12 @@ class RunProgress:
             return f"{'paused' if self.paused else 'resumed'}   by {by}" + (f": {why}" if why else "")
         if event.kind == "run.closed":
             self.closed = data
-            return ""
-        group = self.groups.get(self._capability.get(event.subtask, ""))
-        if group is None:
-            return ""
-        subtask = event.subtask
+        return ""
+
+    def _of_subtask(self, group: _Group, event: Event, data: dict[str, Any]) -> str:
+        subtask, who = event.subtask, clean(event.node_name)
+        if event.kind not in ("attempt.progress", "attempt.started"):
+            group.waiting.pop(subtask, None)
         if event.kind == "subtask.awarded":
             group.running[subtask] = who
             if int(data.get("attempt", 1)) > 1:
@@ -84,9 +89,25 @@ class RunProgress:
             return f"again    {subtask}: {who}: {data.get('code', '')} {clean(str(data.get('message', '')))}"
         if event.kind == "subtask.unbid":
             return f"no bid   {subtask}: {data.get('asked', 0)} asked; {'; '.join(map(str, data.get('declines', [])))[:200]}"
-        if event.kind == "attempt.progress":
-            group.note = f"{subtask}: {clean(str(data.get('note', '')))}"
+        if event.kind == "attempt.progress" and data.get("note"):
+            group.note = f"{subtask}: {clean(str(data['note']))}"
+        if event.kind == "attempt.state":
+            return self._waits(group, subtask, who, data)
         return ""
+
+    @staticmethod
+    def _waits(group: _Group, subtask: str, who: str, data: dict[str, Any]) -> str:
+        state, note = str(data.get("state", "")), clean(str(data.get("note", "")))
+        why = f": {note}" if note else ""
+        if state == "person":
+            line = f"waits    {subtask} at {who} for a person{why}"
+        elif state == "limited":
+            seconds = int(data.get("wait_ms", 0)) / 1000
+            line = f"waits    {subtask} at {who} for a limit of use, about {seconds:.0f} s{why}"
+        else:
+            return f"goes on  {subtask} at {who}"
+        group.waiting[subtask] = "a person" if state == "person" else "a limit"
+        return line
 
     @property
     def done(self) -> int:
@@ -116,6 +137,10 @@ class RunProgress:
             text = f"{capability:<18} {group.done:>4}/{group.total:<4}  {nodes}"
             if working:
                 text += f"   working: {working}"
+            if group.waiting:
+                text += (
+                    f"   waiting for {', '.join(sorted(set(group.waiting.values())))}: {len(group.waiting)}"
+                )
             if group.note and group.running:
                 text += f'   "{group.note}"'
             shown.append(f" {mark} {text[: max(20, width - 4)]}")

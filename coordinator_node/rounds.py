@@ -52,7 +52,7 @@ class Rounds:
         if not subtask.attempts:
             return frozenset()
         failed = frozenset(subtask.failures())
-        offering = self._engine.market.offering(capability)
+        offering = self._engine.market.able(capability)
         declined = subtask.unbid_rounds > 0
         return frozenset() if declined or all(node in failed for node in offering) else failed
 
@@ -63,7 +63,10 @@ class Rounds:
             count = len(keys)
             if not everybody:
                 count = sum(seller.info.slots[capability] for seller in asked)
-            self._open(capability, keys[:count], asked, everybody=everybody and not avoid)
+            everybody = (
+                everybody and not avoid and len(asked) == len(self._engine.market.offering(capability))
+            )
+            self._open(capability, keys[:count], asked, everybody=everybody)
             keys = keys[count:]
 
     def _open(self, capability: str, keys: list[Key], asked: list[Seller], *, everybody: bool) -> None:

@@ -33,6 +33,8 @@ from .orders import (
     RunStands,
 )
 from .recovery import plan_records, standing, take_over
+from .state import AttemptState
+from .watch import Live
 
 if TYPE_CHECKING:
     from .engine import Engine
@@ -92,11 +94,12 @@ class Runs:
         self._engine.touch(state.run)
         if not state.planned or event.plan is None:
             return
-        for subtask, _ in standing(state):
+        for subtask, attempt in standing(state):
             live = self._engine.make_live(desk, subtask, [])
             self._engine.watch.add(live, self._engine.now)
             self._engine.market.fly(live.capability, +1)
             self._engine.market.hold(live.node, +1)
+            self._restore(live, attempt)
             if state.status == "cancelling" or subtask.cancelling:
                 self._engine.watch.cancel(live, self._engine.now)
                 self._engine.say_cancel(live)
@@ -110,6 +113,17 @@ class Runs:
                     self._engine.cancelled(desk, name)
                 else:
                     self._engine.add(desk, name)
+
+    def _restore(self, live: Live, attempt: AttemptState) -> None:
+        """An attempt that was taken over and waits goes on waiting."""
+        if attempt.state == "working":
+            return
+        engine = self._engine
+        unseen = live.node not in engine.market.sellers or not engine.market.sellers[live.node].info.bus_key
+        engine.watch.restore(live, attempt.state, attempt.wait_ms, engine.now, unseen=unseen)
+        engine.market.wait(live.capability, +1)
+        if attempt.state == "limited":
+            engine.market.limit(live.node, live.capability, live.wait_until)
 
     def deposed(self, event: RunDeposed) -> None:
         """A run is somebody else's: drop it without a word."""

@@ -32,7 +32,7 @@ from .errors import JournalBroken, PlanInvalid, RunUnknown, SubtaskUnknown
 from .orders import CancelAsked, PauseAsked, ResumeAsked, RunAccepted
 from .planner import Request, find_planner
 from .state import RunState
-from .views import halted_view, ref_view, run_view, summary_view
+from .views import halted_view, live_view, ref_view, run_view, summary_view
 from .watching_pages import EventPages
 
 if TYPE_CHECKING:
@@ -230,7 +230,9 @@ class RunsService:
         role = self._role
         run = await role.archive.find(request.run)
         state, content = await role.archive.get(run)
-        view = run_view(state, content, role.node_name)
+        now = role.now()
+        live = {item.key[1]: live_view(item, now) for item in role.engine.watch.of_run(run)}
+        view = run_view(state, content, role.node_name, live)
         encoded = json.dumps(view, ensure_ascii=False).encode()
         if len(encoded) <= _DATA_BYTES_MAX:
             return Reply(ok=True, data=view)

@@ -37,6 +37,14 @@ class Timers(Generic[Key]):
             self._heap = [(at, count, name) for name, (at, count) in self._at.items()]
             heapq.heapify(self._heap)
 
+    def at(self, key: Key) -> float:
+        """When the key is due.
+
+        Raises:
+            KeyError: it is not.
+        """
+        return self._at[key][0]
+
     def cancel(self, key: Key) -> None:
         """The key is not due any more; harmless when it was not."""
         self._at.pop(key, None)

@@ -6,7 +6,7 @@ are those of `protocol.messages.Event`): add fields, never rename one.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from protocol.artifact import ArtifactRef
@@ -15,6 +15,7 @@ from protocol.messages.base import JsonObject
 from protocol.records import (
     Accepted,
     AttemptFailed,
+    AttemptMoved,
     Awarded,
     CancelRequested,
     LateResult,
@@ -35,6 +36,7 @@ from protocol.records import (
 from .errors import JournalBroken
 from .offers import Brief
 from .state import AttemptState, RunState, SubtaskState
+from .watch import Live
 
 __all__ = [
     "counts",
@@ -42,6 +44,7 @@ __all__ = [
     "event_of",
     "file_view",
     "halted_view",
+    "live_view",
     "ref_view",
     "run_view",
     "subtask_view",
@@ -122,8 +125,13 @@ def halted_view(error: JournalBroken) -> dict[str, Any]:
     }
 
 
-def run_view(state: RunState, content: Brief | None, name: Namer) -> dict[str, Any]:
-    """A run in full: every subtask with its bids, attempts and digests; who made what, from what, and why that one."""
+def run_view(
+    state: RunState, content: Brief | None, name: Namer, live: Mapping[str, dict[str, Any]] | None = None
+) -> dict[str, Any]:
+    """A run in full: every subtask with its bids, attempts and digests; who made what, from what, and why that one.
+
+    `live`: what `live_view` says of the subtasks that are at work.
+    """
     goal = content.plan.goal if content else ""
     planner = content.plan.planner if content else ""
     return {
@@ -135,7 +143,28 @@ def run_view(state: RunState, content: Brief | None, name: Namer) -> dict[str, A
         "input_files": [file_view(named) for named in state.inputs],
         "skipped": [item.model_dump() for item in state.skipped],
         "cancelled_by": state.cancelled_by,
-        "subtask_list": [subtask_view(state, subtask, content, name) for subtask in state.subtasks.values()],
+        "subtask_list": [
+            {**subtask_view(state, subtask, content, name), "live": (live or {}).get(subtask.skeleton.id)}
+            for subtask in state.subtasks.values()
+        ],
+    }
+
+
+def live_view(live: Live, now: float) -> dict[str, Any]:
+    """How an attempt stands that is out: seconds, so that two clocks need not agree."""
+    return {
+        "attempt": live.attempt,
+        "node": live.node,
+        "state": live.state if live.taken else "awarded",
+        "state_s": round(max(0.0, now - live.state_at), 1),
+        "since_s": round(max(0.0, now - live.awarded_at), 1),
+        "silent_s": round(max(0.0, now - live.moved_at), 1),
+        "lease_s": live.lease_s,
+        "wait_s": round(max(0.0, live.wait_until - now), 1),
+        "checking": live.checking,
+        "step": max(0, live.step),
+        "fraction": live.fraction,
+        "note": live.note,
     }
 
 
@@ -200,6 +229,11 @@ def _attempt_view(attempt: AttemptState, name: Namer) -> dict[str, Any]:
         "wall_ms": attempt.wall_ms,
         "cpu_ms": attempt.cpu_ms,
         "reason": attempt.reason,
+        "state": attempt.state,
+        "wait_ms": attempt.wait_ms,
+        "note": attempt.note,
+        "used": attempt.used.model_dump(),
+        "partial": [file_view(named) for named in attempt.partial],
         "bids": [
             {
                 "node": bid.node,
@@ -252,6 +286,13 @@ def event_data(record: Record, name: Namer) -> tuple[str, str, JsonObject]:
         data = {"attempt": record.attempt, "code": record.code, "message": record.detail}
     elif isinstance(record, AttemptFailed):
         data = {"attempt": record.attempt, "code": record.code, "message": record.message[:300]}
+    elif isinstance(record, AttemptMoved):
+        data = {
+            "attempt": record.attempt,
+            "state": record.state,
+            "wait_ms": record.wait_ms,
+            "note": record.note,
+        }
     elif isinstance(record, Rejected):
         data = {"attempt": record.attempt, "code": "E_CHECK", "message": record.reason[:300]}
     elif isinstance(record, LateResult):

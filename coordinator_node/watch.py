@@ -1,8 +1,9 @@
 """Attempts that are out: was the award taken, does the work still move, is it over time?
 
-Rules. The first of confirm, started, progress, result shows that an award was taken; until then it is said again. A lease is renewed by progress of the
-work (and its start), by nothing else; silence longer than the lease loses the attempt, which is indefinite: the work may go on, and the fence
-makes what comes of it harmless. While a result is being checked no time runs out. A core; `engine` turns what is due into records.
+Rules. The first of confirm, started, progress, result shows that an award was taken; until then it is said again. A lease is renewed by the work's start
+and by a step that is higher than any before, by nothing else; silence longer than the lease loses the attempt, which is indefinite: the work may go
+on, and the fence makes what comes of it harmless. Work that waits for a limit of use is not silent until that has passed; for work that waits
+for a person neither lease nor deadline runs, for seven days at most. While a result is being checked no time runs out. A core; `engine` turns what is due into records.
 """
 
 from __future__ import annotations
@@ -11,13 +12,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from protocol.messages import Result
+from protocol.messages import NamedRef, Progress, Result
+from protocol.messages.work import WorkState
 
 from .auction import Key
 from .scoring import Candidate
 from .timers import Timers
 
-__all__ = ["LEASE_MIN_MS", "Due", "Live", "Watch", "lease_ms"]
+__all__ = ["LEASE_MIN_MS", "PERSON_MAX_S", "Due", "Live", "Watch", "lease_ms"]
 
 LEASE_MIN_MS: Final = 10_000
 """A lease is at least this long, whatever a bid says: shorter ones are lost to a busy laptop's scheduler."""
@@ -28,7 +30,10 @@ _DEADLINE_SLACK_S: Final = 5.0
 _CANCEL_S: Final = 10.0
 """How long a node has to say that nothing of a cancelled attempt runs any more."""
 
-Due = Literal["resend", "lease", "deadline", "gone"]
+PERSON_MAX_S: Final = 7 * 24 * 3600.0
+"""So long work may wait for a person."""
+
+Due = Literal["resend", "lease", "deadline", "gone", "person"]
 
 
 def lease_ms(quiet_ms: int) -> int:
@@ -60,6 +65,24 @@ class Live:
     result: Result | None = None
     """The result that is being checked."""
     cancelled_at: float | None = None
+    step: int = -1
+    """The highest step that it has shown."""
+    fraction: float = 0.0
+    note: str = ""
+    state: WorkState = "working"
+    state_at: float = 0.0
+    """Since when it is in this state."""
+    wait_until: float = 0.0
+    """About when a limit of use has passed, by its last word."""
+    moved_at: float = 0.0
+    """When the work moved last; `heard_at` is later while it waits."""
+    stood_s: float = 0.0
+    """How long it waited for a person, before now: its deadline did not run."""
+    unseen: bool = False
+    """It was taken over, and its node was not heard since: its word that it waits does not hold yet."""
+    moves: int = 0
+    """How often its state changed in the journal."""
+    partial: list[NamedRef] = field(default_factory=list)
 
     def fits(self, attempt: int, epoch: int, node: str) -> bool:
         """Whether a message is about this very attempt, from its holder."""
@@ -79,7 +102,7 @@ class Watch:
 
     def add(self, live: Live, now: float) -> None:
         """An award goes out."""
-        live.heard_at = now
+        live.heard_at = live.moved_at = live.state_at = now
         live.resend_at = now + _RESEND_S[0]
         live.sent = 1
         self._live[live.key] = live
@@ -109,17 +132,57 @@ class Watch:
         """What is live of a run."""
         return (live for key, live in list(self._live.items()) if key[0] == run)
 
-    def heard(self, live: Live, now: float, *, moved: bool, started: bool) -> None:
-        """Its holder spoke of it. `moved`: the work began or made a step, which renews the lease."""
+    def taken(self, live: Live, now: float, *, started: bool) -> None:
+        """Its holder says that it has it, or has begun."""
+        self.seen(live)
         if not live.taken:
             live.taken = True
-            if live.cancelled_at is None:
-                live.heard_at = now
-        if moved:
-            live.heard_at = now
-            if started and live.started_at is None:
-                live.started_at = now
+            live.heard_at = max(now, live.heard_at)
+        if started and live.started_at is None:
+            live.started_at = live.heard_at = live.moved_at = now
         # The timer is left as it is: when it fires, `due` sees that there is time left and arms it anew.
+
+    def progress(self, live: Live, item: Progress, now: float) -> bool:
+        """Its holder says how the work stands; returns whether it began or ceased to wait."""
+        self.taken(live, now, started=True)
+        grew = item.step > live.step
+        changed = item.state != live.state
+        live.note, live.partial = item.note, item.partial
+        if grew:
+            live.step, live.fraction, live.moved_at = item.step, item.fraction, now
+        if changed:
+            self.enter(live, item.state, now)
+        if item.state == "limited":
+            live.wait_until = now + item.wait_ms / 1000
+            live.heard_at = max(live.heard_at, live.wait_until)
+        elif grew or changed:
+            live.heard_at = now
+        if changed:
+            self._arm(live)
+        return changed
+
+    def enter(self, live: Live, state: WorkState, now: float) -> None:
+        """It begins to wait, or works again."""
+        if live.state == "person":
+            live.stood_s += now - live.state_at
+        live.state, live.state_at, live.wait_until = state, now, 0.0
+
+    def restore(self, live: Live, state: WorkState, wait_ms: int, now: float, *, unseen: bool) -> None:
+        """It was taken over in this state. What it was before is not known, so its clocks begin anew."""
+        live.state, live.unseen = state, unseen
+        if state == "limited":
+            live.wait_until = live.heard_at = now + wait_ms / 1000
+        self._arm(live)
+
+    def seen(self, live: Live) -> None:
+        """Its node was heard."""
+        if live.unseen:
+            live.unseen = False
+            self._arm(live)
+
+    def silent_s(self, live: Live, now: float) -> float:
+        """For how long the work has not moved."""
+        return max(0.0, now - live.moved_at)
 
     def check(self, live: Live) -> None:
         """Its result is being checked: stop the clocks."""
@@ -160,19 +223,29 @@ class Watch:
             if now >= live.cancelled_at + _CANCEL_S:
                 return "gone"
             return "resend" if now >= live.resend_at else None
-        if live.started_at is not None and now >= live.started_at + live.deadline_s + _DEADLINE_SLACK_S:
+        if live.state == "person" and not live.unseen:
+            return "person" if now >= live.state_at + PERSON_MAX_S else None
+        if live.started_at is not None and now >= self._ends(live, live.started_at):
             return "deadline"
         if now >= live.heard_at + live.lease_s:
             return "lease"
         return "resend" if not live.taken and now >= live.resend_at else None
 
+    @staticmethod
+    def _ends(live: Live, started: float) -> float:
+        return started + live.stood_s + live.deadline_s + _DEADLINE_SLACK_S
+
     def _arm(self, live: Live) -> None:
+        if live.checking and live.cancelled_at is None:
+            return
         if live.cancelled_at is not None:
             when = min(live.cancelled_at + _CANCEL_S, live.resend_at)
+        elif live.state == "person" and not live.unseen:
+            when = live.state_at + PERSON_MAX_S
         else:
             when = live.heard_at + live.lease_s
             if not live.taken:
                 when = min(when, live.resend_at)
             if live.started_at is not None:
-                when = min(when, live.started_at + live.deadline_s + _DEADLINE_SLACK_S)
+                when = min(when, self._ends(live, live.started_at))
         self._timers.set(live.key, when)

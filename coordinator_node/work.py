@@ -7,7 +7,7 @@ its check says so, and not before.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from protocol.messages import (
     Cancel,
@@ -21,13 +21,13 @@ from protocol.messages import (
     Started,
     Usage,
 )
-from protocol.records import Accepted, AttemptFailed, LateResult, Refused, Rejected
+from protocol.records import Accepted, AttemptFailed, AttemptMoved, LateResult, Refused, Rejected
 
 from .closing import BLAMELESS
 from .desk import Desk
 from .orders import CheckResult, ResultChecked, Say, ShowProgress, WorkReceived
 from .state import SubtaskState
-from .watch import Due, Live
+from .watch import PERSON_MAX_S, Due, Live
 
 if TYPE_CHECKING:
     from .engine import Engine
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 __all__ = ["Work"]
 
 _What = Literal["result", "failed", "cancelled"]
+_MOVES_FREE: Final = 20
+_MOVE_EVERY_S: Final = 30.0
+"""So many changes of state of one attempt are written, and one more each so many seconds."""
 
 
 def _stopping(desk: Desk, live: Live) -> bool:
@@ -87,19 +90,61 @@ class Work:
     # --- the attempt that holds ---
 
     def _moved(self, desk: Desk, live: Live, item: Confirm | Started | Progress) -> None:
-        started = not isinstance(item, Confirm)
-        self._engine.watch.heard(live, self._engine.now, moved=started, started=started)
+        engine = self._engine
         if isinstance(item, Progress):
-            self._engine.purse.heard(desk, live, item.used)
-            data: dict[str, Any] = {"step": item.step, "fraction": item.fraction, "note": item.note}
-            self._engine.command(ShowProgress(desk.run, item.subtask, live.node, "attempt.progress", data))
-        elif isinstance(item, Started):
+            if live.checking:
+                return
+            engine.purse.heard(desk, live, item.used)
+            waited = live.state != "working"
+            changed = engine.watch.progress(live, item, engine.now)
+            if waited != (live.state != "working"):
+                engine.market.wait(live.capability, -1 if waited else +1)
+            self._waits(desk, live, item, changed=changed)
+            data: dict[str, Any] = {
+                "step": item.step,
+                "fraction": item.fraction,
+                "note": item.note,
+                "state": item.state,
+                "wait_ms": item.wait_ms,
+            }
+            engine.command(ShowProgress(desk.run, item.subtask, live.node, "attempt.progress", data))
+            return
+        engine.watch.taken(live, engine.now, started=isinstance(item, Started))
+        if isinstance(item, Started):
             data = {"attempt": item.attempt}
-            self._engine.command(ShowProgress(desk.run, item.subtask, live.node, "attempt.started", data))
+            engine.command(ShowProgress(desk.run, item.subtask, live.node, "attempt.started", data))
+
+    def _waits(self, desk: Desk, live: Live, item: Progress, *, changed: bool) -> None:
+        """What follows when work begins or ceases to wait: a record for each change, and no awards for who is at a limit."""
+        engine = self._engine
+        if item.state == "limited":
+            engine.market.limit(live.node, live.capability, live.wait_until)
+        elif changed:
+            engine.unlimited(live.node, live.capability)
+        attempt = desk.state.subtasks[item.subtask].attempts[live.attempt - 1]
+        # Many changes in a short time are shown, but not written: the journal is not for rent.
+        most = _MOVES_FREE + (engine.now - live.awarded_at) / _MOVE_EVERY_S
+        if item.state != attempt.state and live.moves < most and not _stopping(desk, live):
+            live.moves += 1
+            engine.emit(
+                desk,
+                AttemptMoved(
+                    at_ms=engine.at_ms,
+                    subtask=item.subtask,
+                    attempt=live.attempt,
+                    epoch=live.epoch,
+                    node=live.node,
+                    state=item.state,
+                    wait_ms=item.wait_ms,
+                    note=item.note,
+                ),
+            )
 
     def _result(self, desk: Desk, live: Live, item: Result) -> None:
         if live.checking:
             return
+        if live.state == "limited":
+            self._engine.unlimited(live.node, live.capability)
         if _stopping(desk, live):
             self._stopped(desk, live, item.used, applied=False)
             return
@@ -155,6 +200,8 @@ class Work:
         if _stopping(desk, live):
             self._stopped(desk, live, item.used, applied=True)
             return
+        if item.retry_ms and item.retryable:
+            self._engine.market.limit(live.node, live.capability, self._engine.now + item.retry_ms / 1000)
         self._over(desk, live, item, item.code, item.message, retryable=item.retryable)
 
     def _cancelled(self, desk: Desk, live: Live, item: Cancelled) -> None:
@@ -184,6 +231,7 @@ class Work:
                 message=message,
                 retryable=retryable,
                 used=used,
+                partial=item.partial or live.partial,
             ),
         )
         self._ack(desk, live, applied=True)
@@ -213,6 +261,7 @@ class Work:
             for bid in live.runners
             if engine.now <= bid.at + bid.bid.valid_ms / 1000
             and engine.market.slots(bid.node, live.capability)
+            and not engine.market.limited(bid.node, live.capability)
         ]
         if standing and not desk.state.paused:
             engine.market.fly(live.capability, +1)
@@ -253,12 +302,19 @@ class Work:
                 "E_DEADLINE",
                 f"not done within {live.deadline_s:g} s, and the node does not say so",
             )
+        elif what == "person":
+            self._engine.say_cancel(live)
+            self.fail(
+                desk, live, "E_PERSON", f"it waited {PERSON_MAX_S / 86_400:g} days for a person: {live.note}"
+            )
         else:
             self._engine.say_cancel(live)
-            said = "no sign of work" if live.taken else "the award was not taken"
             self._engine.market.doubt(live.node)
             self._engine.auction.doubt(live.node)
-            self.fail(desk, live, "E_LEASE", f"{said} for {live.lease_s:g} s")
+            silent = self._engine.watch.silent_s(live, self._engine.now)
+            alive = "its node is alive but " if live.node in self._engine.market.sellers else ""
+            said = "the work has not moved" if live.taken else "the award was not taken"
+            self.fail(desk, live, "E_LEASE", f"{alive}{said} for {silent:.0f} s")
 
     def fail(self, desk: Desk, live: Live, code: str, message: str) -> None:
         """An attempt is over without its node having said so."""
@@ -279,6 +335,7 @@ class Work:
                 code=code,
                 message=message,
                 used=used,
+                partial=live.partial,
             ),
         )
         self._engine.retry(desk, desk.state.subtasks[name], pause=False)

@@ -107,7 +107,18 @@ class Market(RuleBasedStateMachine):
         attempt=st.integers(1, 4),
         epoch=st.integers(1, 3),
         what=st.sampled_from(
-            ["result", "output", "failed", "final", "refuse", "started", "progress", "cancelled", "confirm"]
+            [
+                "result",
+                "output",
+                "failed",
+                "final",
+                "refuse",
+                "started",
+                "progress",
+                "cancelled",
+                "confirm",
+                "limited",
+            ]
         ),
         twice=st.booleans(),
     )
@@ -118,7 +129,19 @@ class Market(RuleBasedStateMachine):
     @rule(
         data=st.data(),
         what=st.sampled_from(
-            ["result", "output", "failed", "final", "refuse", "started", "progress", "cancelled"]
+            [
+                "result",
+                "output",
+                "failed",
+                "final",
+                "refuse",
+                "started",
+                "progress",
+                "cancelled",
+                "limited",
+                "person",
+                "later",
+            ]
         ),
         twice=st.booleans(),
     )
@@ -137,6 +160,11 @@ class Market(RuleBasedStateMachine):
             "refuse": Refuse(**fence, code="E_SLOTS"),
             "started": Started(**fence),
             "progress": Progress(**fence, step=1),
+            "limited": Progress(
+                **fence, step=attempt, state="limited", wait_ms=3_000, partial=[named("part")]
+            ),
+            "person": Progress(**fence, step=attempt, state="person", note="may I?"),
+            "later": a_failed(subtask, attempt, epoch, retry_ms=7_000, partial=[named("rest")]),
             "cancelled": Cancelled(**fence),
             "confirm": Confirm(**fence),
         }
@@ -229,6 +257,11 @@ class Market(RuleBasedStateMachine):
                 (live := self.engine.watch.get((RUN, name))) and live.checking for name in SUBTASKS
             )
             assert checking or state.paused or self.engine.deadline() is not None
+
+    @invariant()
+    def the_count_of_what_waits_is_right(self) -> None:
+        waiting = sum(live.state != "working" for live in self.engine.watch.of_run(RUN))
+        assert self.engine.market._of("text.work").waiting == waiting
 
     @invariant()
     def a_paused_run_asks_for_nothing(self) -> None:
