@@ -14,6 +14,8 @@ import click
 from mesh.output import Exit, Out, clean
 from mesh.verbs import Session, command, run_async
 
+from .commands_events import events
+
 if TYPE_CHECKING:
     from .run_client import RunClient
 
@@ -143,7 +145,7 @@ async def _run(
                     return
                 line = progress.take(event, clock.monotonic())
                 if out.as_json:
-                    out.document("event", {"run": client.run, **event.model_dump()})
+                    out.document("event", event.document(client.run))
                 elif line and draw is None:
                     out.say(f"{clock.monotonic() - progress.started:6.1f}s  {line}")
 
@@ -588,4 +590,4 @@ artifacts = click.Group(
     context_settings=_SETTINGS,
 )
 
-COMMANDS = [run, runs, artifacts]
+COMMANDS = [run, runs, events, artifacts]

@@ -1,7 +1,7 @@
 """Asking the swarm to do a goal, watching it, and bringing the result home: the client's side of a run.
 
-The client mints the run's id, so a lost answer is no lost run: asking again is the same run. Events tell what happens; they may be lost, so silence is
-answered by asking the coordinator how the run stands. Ctrl-C cancels the run and waits for the swarm to say so.
+The client mints the run's id, so a lost answer is no lost run: asking again is the same run. What happens is told by a `Watcher`, through restarts of the
+bus and of the coordinator. Ctrl-C cancels the run and waits for the swarm to say so.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from pathlib import Path
 from typing import Any
 
 from mesh.client import Swarm
-from mesh.endpoint import CallFailed, Endpoint, NoAnswer, Received
+from mesh.endpoint import CallFailed, Endpoint, NoAnswer
 from mesh.errors import MeshError
 from mesh.output import Exit
-from protocol import subjects
 from protocol.ids import new_run_id
-from protocol.messages import CancelRun, Event, Missing, NamedRef, ShowRun, SubmitRun
+from protocol.messages import Budget, CancelRun, Event, Missing, NamedRef, ShowRun, SubmitRun
 from protocol.messages.base import JsonObject
 
 from .delivery import fetch_file, unique_names, write_provenance
 from .inputs import FoundFile
+from .watching_bus import Ears, Watcher, passing
 
-__all__ = ["OUTCOME_EXIT", "RunClient", "show_run"]
+__all__ = ["OUTCOME_EXIT", "RunClient", "final_view", "show_run"]
 
 OUTCOME_EXIT = {
     "done": Exit.OK,
@@ -37,12 +37,11 @@ OUTCOME_EXIT = {
 }
 
 _ASK_S = 10.0
-_SILENCE_S = 2.0
-"""After so long without an event the coordinator is asked."""
 _PLANNING_S = 5.0
 """So long a coordinator may take until it knows a run that was handed in."""
 _PATIENCE_S = 60.0
 """A coordinator that is away for longer than this makes the client give up watching (the run goes on without it)."""
+_AGAIN_S = 0.25
 _VIEW_BYTES_MAX = 256 << 20
 
 
@@ -63,18 +62,46 @@ async def show_run(endpoint: Endpoint, run: str, *, timeout_s: float = _ASK_S) -
     return dict(reply.data)
 
 
+async def final_view(endpoint: Endpoint, run: str) -> dict[str, Any]:
+    """A run that has ended, in full; coordinators that are on their way up, or have not read its end yet, are waited for.
+
+    Raises:
+        CallFailed: it cannot be read. NoAnswer: no coordinator came up within a minute.
+    """
+    end = endpoint.clock.monotonic() + _PATIENCE_S
+    while True:
+        trouble: MeshError = NoAnswer("runs", _PATIENCE_S)
+        try:
+            view = await show_run(endpoint, run, timeout_s=5.0)
+            if view.get("outcome"):
+                return view
+        except MeshError as error:
+            if not passing(error):
+                raise
+            trouble = error
+        if endpoint.clock.monotonic() > end:
+            raise trouble
+        await asyncio.sleep(_AGAIN_S)
+
+
 class RunClient:
     """One run, from the asking device."""
 
-    def __init__(self, swarm: Swarm, *, on_event: Callable[[Event], None] = lambda _event: None) -> None:
+    def __init__(
+        self,
+        swarm: Swarm,
+        *,
+        on_event: Callable[[Event], None] = lambda _event: None,
+        ears: Ears | None = None,
+    ) -> None:
         self.swarm = swarm
         self.endpoint = swarm.endpoint
         self.run = new_run_id(swarm.endpoint.clock.now(), os.urandom(10))
         self.asked = False
         """Whether the goal was handed in, as far as we know: from then on it may be carried out."""
         self._on_event = on_event
-        self._closed = asyncio.Event()
-        self._news = asyncio.Event()
+        self._ears = ears
+        self._seq = 0
 
     async def submit(
         self,
@@ -84,6 +111,7 @@ class RunClient:
         *,
         planner: str = "rule",
         plan: JsonObject | None = None,
+        budget: Budget | None = None,
         say: Callable[[str], None] = lambda _line: None,
     ) -> list[Missing]:
         """Store the files and hand the goal in; returns what was skipped in all, with files that vanished meanwhile.
@@ -92,7 +120,6 @@ class RunClient:
             CallFailed: the swarm does not take it (no rule fits the goal, the plan is wrong, ...).
             NoAnswer: no coordinator is up.
         """
-        await self.endpoint.listen(subjects.events(self.run), self._take)
         left_out = list(skipped)
         refs: list[NamedRef] = []
         for number, file in enumerate(files, 1):
@@ -110,7 +137,7 @@ class RunClient:
             refs.append(NamedRef(name=file.name, media_type=file.media_type, ref=ref))
             if number % 50 == 0:
                 say(f"stored {number} of {len(files)} files")
-        item = SubmitRun(goal=goal, inputs=refs, skipped=left_out, planner=planner, plan=plan)
+        item = SubmitRun(goal=goal, inputs=refs, skipped=left_out, planner=planner, plan=plan, budget=budget)
         self.asked = True
         try:
             await self.endpoint.call("runs", item, timeout_s=_ASK_S, run=self.run)
@@ -119,48 +146,26 @@ class RunClient:
             await self.endpoint.call("runs", item, timeout_s=_ASK_S, run=self.run)
         return left_out
 
-    def _take(self, received: Received) -> None:
-        for item in received.items:
-            if isinstance(item, Event):
-                self._news.set()
-                self._on_event(item)
-                if item.kind == "run.closed":
-                    self._closed.set()
-
     async def watch(
         self, on_tick: Callable[[], None] = lambda: None, *, tick_s: float = 0.25
     ) -> dict[str, Any]:
-        """Wait for the end; returns the run in full.
+        """Wait for the end; returns the run in full. Every event is told to `on_event` once and in order, those from before the call included.
 
         Raises:
-            NoAnswer: no coordinator was heard of for a minute. The run goes on when one is back.
+            WatchLost: the swarm gave no answer for a minute. The run goes on without us.
         """
-        clock = self.endpoint.clock
-        heard = clock.monotonic()
-        asked = heard
-        while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(tick_s):
-                    await self._closed.wait()
-            on_tick()
-            now = clock.monotonic()
-            if self._news.is_set():
-                self._news.clear()
-                heard = now
-            if not self._closed.is_set() and now - max(heard, asked) < _SILENCE_S:
-                continue
-            asked = now
-            try:
-                view = await show_run(self.endpoint, self.run, timeout_s=5.0)
-            except CallFailed:
-                raise
-            except MeshError as error:
-                if now - heard > _PATIENCE_S:
-                    raise NoAnswer("runs", _PATIENCE_S) from error
-                continue
-            heard = clock.monotonic()
-            if view.get("outcome"):
-                return view
+        watching = Watcher(
+            self.endpoint, self.run, after=self._seq, patience_s=_PATIENCE_S, known=True, ears=self._ears
+        )
+        async with watching as watcher:
+            while not watcher.ended:
+                told = await watcher.next(tick_s)
+                while told is not None:
+                    self._seq = watcher.seq
+                    self._on_event(told.event)
+                    told = await watcher.next(0)
+                on_tick()
+        return await final_view(self.endpoint, self.run)
 
     async def cancel(self, reason: str = "stopped by the person who asked") -> dict[str, Any] | None:
         """Ask to stop the run and wait (15 s at most) until it is; its final state, or None if nobody confirmed."""

@@ -28,7 +28,7 @@ from protocol.messages import Event, ListRuns, RunEvents
 
 from .watching import Ask, Listed, OneFeed, Page, PageDamaged, SwarmFeed, Told, read_page
 
-__all__ = ["Ears", "WatchLost", "Watcher", "fetch_page", "find_run"]
+__all__ = ["Ears", "WatchLost", "Watcher", "fetch_page", "find_run", "passing"]
 
 log = logging.getLogger("zwerm.watching")
 
@@ -60,6 +60,13 @@ class WatchLost(MeshError):
 
     def __init__(self, code: str, why: str, resume: str) -> None:
         super().__init__(code, why, f"The run goes on without its watchers. {resume}")
+
+
+def passing(error: MeshError) -> bool:
+    """Whether an answer, or its absence, is one of those that pass while a bus or a coordinator comes up: asking again may help."""
+    if isinstance(error, CallFailed) and not isinstance(error, AnswerRefused):
+        return error.code in _PASSING
+    return error.retryable or isinstance(error, AnswerRefused)
 
 
 @dataclass(slots=True)
@@ -345,10 +352,8 @@ class Watcher:
         self._tell(feed.listed(runs, whole=len(runs) < self._listed))
 
     def _passing(self, error: MeshError) -> bool:
-        """Whether asking again may help."""
-        if isinstance(error, CallFailed) and not isinstance(error, AnswerRefused):
-            return error.code in _PASSING or (error.code == "E_NOT_FOUND" and self._known)
-        return error.retryable or isinstance(error, AnswerRefused)
+        """Whether asking again may help; a run that was there will be there again."""
+        return passing(error) or (self._known and error.code == "E_NOT_FOUND")
 
     def _failed(self, error: MeshError) -> None:
         """Nobody answered; raises when that has lasted too long."""

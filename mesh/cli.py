@@ -26,7 +26,7 @@ __all__ = ["GROUPS", "Cli", "main"]
 
 GROUPS: dict[str, tuple[str, ...]] = {
     "Swarm": ("init", "join", "invite", "nodes", "up", "down", "leave"),
-    "Work": ("run", "runs", "artifacts", "demo"),
+    "Work": ("run", "runs", "events", "artifacts", "demo"),
     "Agents": ("agents",),
     "Look after it": ("status", "doctor", "help"),
 }
