@@ -26,6 +26,7 @@ __all__ = [
     "merge",
     "parse",
     "parse_mapping",
+    "parts_of",
     "scope_text",
     "short_text",
     "span_text",
@@ -65,6 +66,15 @@ def parse(text: str) -> Budget:
     Raises:
         BudgetInvalid: it is not one.
     """
+    return parse_mapping(parts_of(text))
+
+
+def parts_of(text: str) -> dict[str, str]:
+    """The kinds and amounts of a budget on one line, not yet read.
+
+    Raises:
+        BudgetInvalid: it has another form.
+    """
     parts: dict[str, str] = {}
     for part in text.split(","):
         name, equals, value = part.strip().partition("=")
@@ -73,7 +83,7 @@ def parse(text: str) -> Budget:
         if name.strip() in parts:
             raise BudgetInvalid(f"{name.strip()[:60]} is there twice")
         parts[name.strip()] = value.strip()
-    return parse_mapping(parts)
+    return parts
 
 
 def parse_mapping(parts: Mapping[str, Any], where: str = "") -> Budget:

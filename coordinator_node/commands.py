@@ -17,6 +17,8 @@ from mesh.verbs import Session, command, run_async
 from .commands_events import events
 
 if TYPE_CHECKING:
+    from protocol.messages import Budget
+
     from .run_client import RunClient
 
 __all__ = ["COMMANDS"]
@@ -48,6 +50,12 @@ _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
     type=click.Path(path_type=Path, dir_okay=False),
     help="A plan file (YAML or JSON) instead of a rule.",
 )
+@click.option(
+    "--budget",
+    "budget_text",
+    metavar="KIND=AMOUNT,...",
+    help="The most that it may spend: money=5,tokens=2M,steps=1000,time=2h,bytes=100MB,children=10.",
+)
 @click.option("--detach", is_flag=True, help="Hand the goal in and return; `zwerm runs show` follows it.")
 @click.option("--with-parent", type=int, hidden=True, help="Cancel when this process, our parent, is gone.")
 def run(
@@ -56,6 +64,7 @@ def run(
     inputs: tuple[Path, ...],
     output: Path | None,
     plan_file: Path | None,
+    budget_text: str | None,
     detach: bool,
     with_parent: int | None,
 ) -> int:
@@ -68,7 +77,7 @@ def run(
     Examples:
       zwerm run "Find every date and amount in these documents" -i contracts/ -o out
       zwerm run "Summarise this folder" -i notes/
-      zwerm run --plan plan.yaml -i data/
+      zwerm run --plan plan.yaml -i data/ --budget money=5,time=2h
     """
     plan = _read_plan(plan_file) if plan_file is not None else None
     if goal is None:
@@ -84,12 +93,21 @@ def run(
         )
     if not inputs and plan is None:
         raise click.UsageError("On which files? Give them with -i FILE or -i FOLDER.")
+    budget = _read_budget(budget_text)
     session.home.load()  # a device that is in no swarm hears it before any file is looked at
     return run_async(
-        _run(session, goal, inputs, output, plan, detach=detach),
+        _run(session, goal, inputs, output, plan, budget, detach=detach),
         timeout_s=session.timeout_s,
         parent=with_parent,
     )
+
+
+def _read_budget(text: str | None) -> Budget | None:
+    if text is None:
+        return None
+    from .budget_text import parse
+
+    return parse(text)
 
 
 def _read_plan(path: Path) -> dict[str, Any]:
@@ -118,6 +136,7 @@ async def _run(
     inputs: tuple[Path, ...],
     output: Path | None,
     plan: dict[str, Any] | None,
+    budget: Budget | None,
     *,
     detach: bool,
 ) -> int:
@@ -166,6 +185,7 @@ async def _run(
                     skipped,
                     planner="file" if plan is not None else "rule",
                     plan=plan,
+                    budget=budget,
                     say=out.say,
                 )
                 if detach:
@@ -299,6 +319,8 @@ def runs_ls(session: Session, limit: int) -> int:
 @click.option("--bids", is_flag=True, help="Every bid of every award.")
 def runs_show(session: Session, run_id: str, bids: bool) -> int:
     """One run: its subtasks, who did them, which bids there were and why the winner won."""
+    from .budget_view import budget_lines
+
     view = run_async(_view(session, run_id), timeout_s=session.timeout_s)
     out = session.out
     out.line(
@@ -311,6 +333,8 @@ def runs_show(session: Session, run_id: str, bids: bool) -> int:
     out.line(f"goal {clean(view['goal'])[:200]}")
     if view["message"]:
         out.line(f"{'' if view['code'] == 'OK' else view['code'] + '  '}{clean(view['message'])}")
+    for line in budget_lines(view.get("budget")):
+        out.line(clean(line))
     rows: list[tuple[object, ...]] = []
     for subtask in view["subtask_list"]:
         last = subtask["attempts"][-1] if subtask["attempts"] else None

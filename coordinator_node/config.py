@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from protocol.errors import ZwermError
+from protocol.messages import Budget
+from protocol.records import DEPTH_MAX
 
+from .budget import Bounds
+from .budget_text import BudgetInvalid, parse
 from .engine import Settings
 
 __all__ = ["Config", "ConfigInvalid", "load_config"]
+
+
+Words = Annotated[str, Field(max_length=500)]
+CHILDREN: Final = 32
+"""Runs below a run, unless its owner says otherwise: a mistake that begins runs in a loop must end."""
 
 
 class ConfigInvalid(ZwermError):
@@ -33,14 +42,49 @@ class Config(BaseModel):
     """So long after its start nothing is given up: nodes say hello every few seconds."""
     kept_runs: Annotated[int, Field(ge=1, le=10_000)] = 64
     """Ended runs that stay in memory; older ones are read from the journal when somebody asks."""
+    budget_run: Words = ""
+    """The most that one run may spend, e.g. "money=20,tokens=10M": what it asks for may be less, and not more. Runs below a run: 32 if nothing is said."""
+    budget_node: Words = ""
+    """The most that one run may spend at one node."""
+    budget_agent: Words = ""
+    """The most that one run may spend with one agent."""
+    budget_day: Words = ""
+    """The most that all runs of the swarm may spend in one day (UTC), shared among all coordinators."""
+    run_depth: Annotated[int, Field(ge=0, le=DEPTH_MAX)] = 3
+    """How deep runs may begin runs of their own."""
     trace: str = ""
     """A file to which every event is written, to play it again; empty: none."""
     seed: Annotated[int, Field(ge=0)] | None = None
     """Seed of all chance, for tests; by default it is drawn from the system."""
 
+    @field_validator("budget_run", "budget_node", "budget_agent", "budget_day")
+    @classmethod
+    def _budget(cls, text: str, info: ValidationInfo) -> str:
+        try:
+            budget = parse(text) if text else Budget()
+        except BudgetInvalid as error:
+            raise ValueError(error.message) from None
+        if info.field_name != "budget_run" and (budget.wall_ms is not None or budget.children is not None):
+            raise ValueError("only money, tokens, steps and bytes can be bounded here")
+        return text
+
+    @property
+    def run_budget(self) -> Budget:
+        """The most that one run may have."""
+        asked = parse(self.budget_run) if self.budget_run else Budget()
+        return asked if asked.children is not None else asked.model_copy(update={"children": CHILDREN})
+
     def settings(self) -> Settings:
         """What the engine needs of it."""
-        return Settings(grace_s=self.grace_s, lost_grace_s=self.lost_grace_s, settle_s=self.settle_s)
+        node, agent, day = (
+            parse(text) if text else None for text in (self.budget_node, self.budget_agent, self.budget_day)
+        )
+        return Settings(
+            grace_s=self.grace_s,
+            lost_grace_s=self.lost_grace_s,
+            settle_s=self.settle_s,
+            bounds=Bounds(node=node, agent=agent, day=day, depth=self.run_depth),
+        )
 
 
 def load_config(section: dict[str, Any], where: str) -> Config:
@@ -55,4 +99,6 @@ def load_config(section: dict[str, Any], where: str) -> Config:
         first = error.errors(include_url=False, include_input=False)[0]
         name = ".".join(map(str, first["loc"]))
         known = f" (known: {', '.join(Config.model_fields)})" if first["type"] == "extra_forbidden" else ""
-        raise ConfigInvalid(f"{where}, coordinator.{name}: {first['msg']}{known}") from None
+        raise ConfigInvalid(
+            f"{where}, coordinator.{name}: {str(first['msg']).removeprefix('Value error, ')}{known}"
+        ) from None

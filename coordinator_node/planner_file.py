@@ -15,7 +15,8 @@ r"""The planner that does what a file says: steps with their capability, over al
     deliver: [report]                (or {step: report, output: report.md}; by default the last step)
 
 A step without `map` and `reduce` is one subtask, over the inputs that it names, if any (`inputs: [...]`). Optional for each: `label`, `params`,
-`tries`, `deadline_s`, `output_schema`, `after` (steps to wait for). The command reads YAML or JSON and sends plain data; what is wrong is said with its
+`tries`, `deadline_s`, `output_schema`, `budget` (for all tries of each subtask, e.g. `tokens=50k`), `after` (steps to wait for). The whole plan
+may have a `budget`, too (`money=5,time=2h`). The command reads YAML or JSON and sends plain data; what is wrong is said with its
 place in the file. Counterpart: `load` gives the data of a YAML text, with places of what YAML itself refuses.
 """
 
@@ -29,10 +30,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from protocol.ids import CapabilityName
+from protocol.messages import Budget
 from protocol.messages.base import JsonObject
 from protocol.plan import Plan
 
 from .acceptance import check_schema
+from .budget_text import BudgetInvalid, parse_mapping, parts_of
 from .errors import PlanInvalid
 from .planner import Request, checked_plan
 
@@ -61,6 +64,7 @@ class Step(BaseModel):
     tries: Annotated[int, Field(ge=1, le=20)] = 3
     deadline_s: Annotated[float, Field(ge=0.1, le=12 * 3600)] = 300.0
     output_schema: JsonObject | None = None
+    budget: str | JsonObject | None = None
 
 
 class Deliver(BaseModel):
@@ -81,6 +85,7 @@ class PlanFile(BaseModel):
     goal: Annotated[str, Field(max_length=8000)] = ""
     steps: Annotated[list[Step], Field(min_length=1, max_length=1000)]
     deliver: Annotated[list[str | Deliver], Field(max_length=256)] = []
+    budget: str | JsonObject | None = None
 
 
 def load(text: str) -> JsonObject:
@@ -155,8 +160,28 @@ class FilePlanner:
                 "inputs": [named.name for named in request.inputs],
                 "subtasks": expansion.subtasks,
                 "deliver": expansion.deliver(written),
+                "budget": _budget(written.budget, "the plan"),
             }
         )
+
+
+def _budget(written: str | JsonObject | None, place: str) -> Budget | None:
+    if written is None:
+        return None
+    try:
+        parts = parts_of(written) if isinstance(written, str) else written
+        return parse_mapping(parts, place)
+    except BudgetInvalid as error:
+        raise PlanInvalid(error.message, error.hint) from None
+
+
+def _step_budget(step: Step, place: str) -> Budget | None:
+    budget = _budget(step.budget, place)
+    if budget is not None and (budget.wall_ms is not None or budget.children is not None):
+        raise PlanInvalid(
+            f"{place}, budget: a step bounds money, tokens, steps and bytes", "For time use `deadline_s`."
+        )
+    return budget
 
 
 def _parse(data: JsonObject) -> PlanFile:
@@ -185,6 +210,7 @@ class _Expansion:
         self._inputs = [named.name for named in request.inputs]
         self._steps: dict[str, list[str]] = {}
         self._sources: dict[str, str] = {}
+        self._budgets: dict[str, Budget | None] = {}
         self.subtasks: list[dict[str, Any]] = []
 
     def add(self, step: Step, place: str) -> None:
@@ -196,6 +222,7 @@ class _Expansion:
             raise PlanInvalid(f"{place}: a step has `map` or `inputs`, not both", _HINT)
         if step.output_schema is not None and (wrong := check_schema(step.output_schema)):
             raise PlanInvalid(f"{place}, output_schema: {wrong}", _HINT)
+        self._budgets[step.id] = _step_budget(step, place)
         after = self._named(step.after, place, "after")
         if step.map is not None:
             made = self._map(step, place, after)
@@ -273,6 +300,8 @@ class _Expansion:
             "tries": step.tries,
             "deadline_ms": int(step.deadline_s * 1000),
         }
+        if step.budget is not None:
+            subtask["budget"] = self._budgets[step.id]
         if step.output_schema is not None:
             subtask["output_schema"] = step.output_schema
         self.subtasks.append(subtask)

@@ -27,6 +27,7 @@ from protocol.messages import (
 )
 from protocol.messages.base import JsonObject
 
+from .budget_text import merge
 from .crash_proc import crash_point
 from .errors import JournalBroken, PlanInvalid, RunUnknown, SubtaskUnknown
 from .orders import CancelAsked, PauseAsked, ResumeAsked, RunAccepted
@@ -150,13 +151,14 @@ class RunsService:
             raise JournalFull(usage.share)
         planned = Request(request.goal, request.inputs, request.skipped, request.plan)
         plan = await asyncio.to_thread(find_planner(request.planner).plan, planned)
+        budget = merge(request.budget, plan.budget, role.config.run_budget)
         artifacts, me = role.endpoint.artifacts, role.endpoint.me
         goal_ref = await artifacts.put(request.goal.encode(), me)
         plan_ref = await artifacts.put(plan.model_dump_json(by_alias=True).encode(), me)
         crash_point("submit.planned")
         if run not in self._waiting and run not in role.engine.desks:
             self._waiting[run] = asyncio.get_running_loop().create_future()
-            role.take(RunAccepted(run, goal_ref, request.inputs, request.skipped, by, plan, plan_ref))
+            role.take(RunAccepted(run, goal_ref, request.inputs, request.skipped, by, plan, plan_ref, budget))
         await self._until_stands(run)
         crash_point("submit.stands")
         return Reply(ok=True, data={"run": run, "planner": plan.planner, "subtasks": len(plan.subtasks)})

@@ -17,7 +17,10 @@ from protocol.records import (
     AttemptFailed,
     AttemptMoved,
     Awarded,
+    BudgetNoted,
     CancelRequested,
+    ChildClosed,
+    ChildOpened,
     LateResult,
     Owned,
     PlanAdopted,
@@ -33,6 +36,7 @@ from protocol.records import (
     Unbid,
 )
 
+from .budget_view import budget_view, note_text, usage_view
 from .errors import JournalBroken
 from .offers import Brief
 from .state import AttemptState, RunState, SubtaskState
@@ -142,6 +146,8 @@ def run_view(
         "plan_ref": ref_view(state.plan) if state.plan else None,
         "input_files": [file_view(named) for named in state.inputs],
         "skipped": [item.model_dump() for item in state.skipped],
+        "budget": budget_view(state, name),
+        "parent": state.parent or "",
         "cancelled_by": state.cancelled_by,
         "subtask_list": [
             {**subtask_view(state, subtask, content, name), "live": (live or {}).get(subtask.skeleton.id)}
@@ -228,11 +234,12 @@ def _attempt_view(attempt: AttemptState, name: Namer) -> dict[str, Any]:
         "ended_ms": attempt.ended_ms,
         "wall_ms": attempt.wall_ms,
         "cpu_ms": attempt.cpu_ms,
+        "reserved": usage_view(attempt.reserved),
+        "used": usage_view(attempt.used),
         "reason": attempt.reason,
         "state": attempt.state,
         "wait_ms": attempt.wait_ms,
         "note": attempt.note,
-        "used": attempt.used.model_dump(),
         "partial": [file_view(named) for named in attempt.partial],
         "bids": [
             {
@@ -274,18 +281,26 @@ def event_data(record: Record, name: Namer) -> tuple[str, str, JsonObject]:
             "attempt": record.attempt,
             "agent": record.agent,
             "bids": len(record.bids),
+            "price": next((bid.price for bid in record.bids if bid.node == record.node), 0),
+            "reserved": usage_view(record.reserved),
             "reason": record.reason,
         }
     elif isinstance(record, Accepted):
         data = {
             "attempt": record.attempt,
             "wall_ms": record.wall_ms,
+            "used": usage_view(record.used),
             "outputs": [output.name for output in record.outputs[:20]],
         }
     elif isinstance(record, Refused):
         data = {"attempt": record.attempt, "code": record.code, "message": record.detail}
     elif isinstance(record, AttemptFailed):
-        data = {"attempt": record.attempt, "code": record.code, "message": record.message[:300]}
+        data = {
+            "attempt": record.attempt,
+            "code": record.code,
+            "message": record.message[:300],
+            "used": usage_view(record.used),
+        }
     elif isinstance(record, AttemptMoved):
         data = {
             "attempt": record.attempt,
@@ -294,7 +309,12 @@ def event_data(record: Record, name: Namer) -> tuple[str, str, JsonObject]:
             "note": record.note,
         }
     elif isinstance(record, Rejected):
-        data = {"attempt": record.attempt, "code": "E_CHECK", "message": record.reason[:300]}
+        data = {
+            "attempt": record.attempt,
+            "code": "E_CHECK",
+            "message": record.reason[:300],
+            "used": usage_view(record.used),
+        }
     elif isinstance(record, LateResult):
         data = {"attempt": record.attempt, "what": record.what}
     elif isinstance(record, SubtaskFailed):
@@ -316,7 +336,15 @@ def _run_event(record: Record, name: Namer) -> tuple[dict[str, Any], str]:
             "by": name(record.by),
             "inputs": len(record.inputs),
             "skipped": len(record.skipped),
+            "budget": record.budget.model_dump(exclude_none=True) if record.budget else {},
         }, record.owner
+    if isinstance(record, BudgetNoted):
+        said = note_text(record)
+        return {**record.model_dump(exclude={"k", "at_ms"}), "message": said}, ""
+    if isinstance(record, ChildOpened):
+        return {"run": record.run, "by": name(record.by), "reserved": usage_view(record.reserved)}, ""
+    if isinstance(record, ChildClosed):
+        return {"run": record.run, "used": usage_view(record.used)}, ""
     if isinstance(record, PlanAdopted):
         shown = [[entry.id, entry.capability] for entry in record.subtasks]
         return {"part": record.part, "parts": record.parts, "subtasks": shown}, ""

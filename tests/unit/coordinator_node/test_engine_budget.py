@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
 from coordinator_node import orders
 from coordinator_node.budget import NO_BOUND, Bounds, Ledger, replay
+from coordinator_node.budget_view import budget_lines, budget_view
 from coordinator_node.fold import fold
+from coordinator_node.views import event_data, subtask_view
 from protocol.messages import Award, Budget, Progress, Usage
 from protocol.plan import Plan
+from protocol.records import BudgetNoted
 from tests.support.builders import (
     a_failed,
     a_plan,
@@ -379,3 +383,30 @@ def test_two_runs_do_not_share_an_account() -> None:
     desk.bid("a")
     desk.decline("b")
     assert [record.k for _, record in desk.records].count("subtask.awarded") == 2
+
+
+def test_people_and_programs_see_what_is_spent_set_aside_and_by_whom() -> None:
+    desk = begin(2, Budget(money=1_000_000, tokens=1_000, wall_ms=60_000))
+    desk.bids(["a", "b"], ["s00", "s01"])
+    holders = desk.awards()
+    first, second = holders
+    desk.work(holders[first], used(a_result(first), money=110_000, tokens=850))
+    view = budget_view(desk.state, {node_id("a"): "ann", node_id("b"): "bob"}.__getitem__)
+    assert view["limit"] == {"money": 1_000_000, "tokens": 1_000, "wall_ms": 60_000}
+    assert view["spent"]["money"] == 110_000
+    assert view["reserved"]["money"] == 150_000
+    assert {one["node"] for one in view["by"]} == {node_id(holders[first]), node_id(holders[second])}
+    lines = budget_lines(json.loads(json.dumps(view)))
+    assert lines[0] == "money   0.11 credits spent, 0.15 credits set aside, at most 1 credits"
+    assert any("worker on" in line for line in lines)
+    attempt = subtask_view(desk.state, desk.subtask(first), None, str)["attempts"][0]
+    assert attempt["used"] == {"money": 110_000, "tokens": 850}
+    assert attempt["reserved"]["money"] == 150_000
+
+
+def test_a_note_is_told_to_watchers_in_a_sentence() -> None:
+    note = BudgetNoted(at_ms=1, kind="money", level="warn", used=4_000_000, limit=5_000_000)
+    _, _, data = event_data(note, str)
+    assert data["message"] == "80 % of the money is used: 4 credits of 5 credits"
+    stop = note.model_copy(update={"level": "stop", "scope": "node nas", "used": 5_000_000})
+    assert "budget of node nas has no money left" in str(event_data(stop, str)[2]["message"])
