@@ -21,28 +21,65 @@ from protocol.records import RunClosed, SubtaskFailed, Unbid
 from .market import Market
 from .state import AttemptState, RunState, SubtaskState
 
-__all__ = ["BLAMELESS", "close", "doomed", "give_up", "nobody", "unbid_message"]
+__all__ = [
+    "BLAMELESS",
+    "POISON_NODES",
+    "POISON_TRIES",
+    "close",
+    "doomed",
+    "give_up",
+    "nobody",
+    "unbid_message",
+]
 
 BLAMELESS: Final = frozenset(
     {"E_NODE_GONE", "E_RESTARTED", "E_LEASE", "E_DRAINING", "E_SHUTDOWN", "E_CANCELLED"}
 )
 """Ends of attempts that say more about a device than about the work."""
-_BLAMELESS_EXTRA: Final = 5
-"""How many of those a subtask survives beyond its tries: a poison pill that kills nodes must end, too."""
+_POLITE: Final = frozenset({"E_DRAINING", "E_SHUTDOWN", "E_CANCELLED"})
+"""Those in which a device said that it stops: they say nothing about the work at all."""
+POISON_TRIES: Final = 3
+POISON_NODES: Final = 2
+"""Work that came to nothing so often, on so many devices, is kept from the others: it may be what brings them down."""
+_EXTRA: Final = 5
+"""How many attempts beyond its tries a subtask may have, whatever ended them and wherever."""
 
 
-def give_up(subtask: SubtaskState, name: Callable[[str], str], at_ms: int) -> SubtaskFailed | None:
-    """The end of a subtask whose last attempt came to nothing, or None when it is to be tried again."""
+def give_up(
+    subtask: SubtaskState, name: Callable[[str], str], at_ms: int, *, others: bool
+) -> SubtaskFailed | None:
+    """The end of a subtask whose last attempt came to nothing, or None when it is to be tried again.
+
+    `others`: whether anybody offers it on whose device it has not come to nothing yet.
+    """
     last = subtask.attempts[-1]
     tries = subtask.skeleton.tries
-    ended = [attempt for attempt in subtask.attempts if attempt.status in ("failed", "rejected")]
+    ended = [attempt for attempt in subtask.tried if attempt.status in ("failed", "rejected")]
     blamed = sum(1 for attempt in ended if attempt.code not in BLAMELESS)
-    if last.retryable and blamed < tries and len(ended) < tries + _BLAMELESS_EXTRA:
-        return None
+    if last.retryable and blamed < tries:
+        bad = [attempt for attempt in ended if attempt.code not in _POLITE]
+        nodes = {attempt.node for attempt in bad}
+        enough = len(bad) >= max(POISON_TRIES, tries) and (len(nodes) >= POISON_NODES or not others)
+        if not enough and len(ended) < tries + _EXTRA:
+            return None
+        return _quarantine(subtask, bad or ended, name, at_ms)
     message = last.message
     if last.retryable and len(ended) > 1:
         message = f"tried {len(ended)} times, last on {name(last.node)}: {message or last.code}"
     return SubtaskFailed(at_ms=at_ms, subtask=subtask.skeleton.id, code=last.code, message=message[:2000])
+
+
+def _quarantine(
+    subtask: SubtaskState, ended: list[AttemptState], name: Callable[[str], str], at_ms: int
+) -> SubtaskFailed:
+    """The end of a subtask that brings devices down, or looks like it."""
+    nodes = len({attempt.node for attempt in ended})
+    where = "1 node" if nodes == 1 else f"{nodes} nodes"
+    reasons = "; ".join(
+        f"{name(attempt.node)}: {attempt.code} {attempt.message[:160]}".rstrip() for attempt in ended
+    )
+    message = f"set aside, since it came to nothing {len(ended)} times on {where}: {reasons}"
+    return SubtaskFailed(at_ms=at_ms, subtask=subtask.skeleton.id, code="E_POISON", message=message[:2000])
 
 
 def doomed(name: str, root: SubtaskState, at_ms: int) -> SubtaskFailed:

@@ -242,7 +242,9 @@ class Engine:
     def retry(self, desk: Desk, subtask: SubtaskState, *, pause: bool) -> None:
         """An attempt came to nothing: give the subtask up, or put it up again."""
         name = subtask.skeleton.id
-        failure = give_up(subtask, self.market.name, self.at_ms)
+        failed = subtask.failures()
+        others = any(node not in failed for node in self.market.offering(subtask.skeleton.capability))
+        failure = give_up(subtask, self.market.name, self.at_ms, others=others)
         if failure is not None:
             self.emit(desk, failure)
             self.ended(desk, name)

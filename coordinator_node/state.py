@@ -93,10 +93,15 @@ class SubtaskState:
         """The attempt that holds the subtask, if one does."""
         return self.attempts[-1] if self.status == "awarded" else None
 
+    @property
+    def tried(self) -> list[AttemptState]:
+        """The attempts at its present form."""
+        return self.attempts[self.past_attempts :]
+
     def failures(self) -> dict[str, int]:
-        """Node -> how often it failed this subtask."""
+        """Node -> how often it failed this subtask in its present form."""
         counts: dict[str, int] = {}
-        for attempt in self.attempts:
+        for attempt in self.tried:
             if attempt.status in ("failed", "rejected"):
                 counts[attempt.node] = counts.get(attempt.node, 0) + 1
         return counts

@@ -218,15 +218,77 @@ def test_after_its_tries_a_subtask_fails_with_the_last_reason() -> None:
     assert desk.last("subtask.failed").message == "tried 2 times, last on a: no again"
 
 
-def test_lost_nodes_do_not_use_up_the_tries_but_do_not_go_on_for_ever() -> None:
+def test_lost_nodes_do_not_use_up_the_tries_but_work_that_brings_its_only_node_down_is_set_aside() -> None:
     desk = awarded(a_subtask("one", tries=1))
-    for attempt in range(1, 7):
+    for attempt in range(1, 4):
         assert desk.subtask().status == "awarded"
-        desk.work("a", a_failed("one", attempt, code="E_RESTARTED"))
-        if attempt < 6:
+        desk.work("a", a_failed("one", attempt, code="E_RESTARTED", message="it was restarted"))
+        if attempt < 3:
             desk.bid("a")
-    assert desk.subtask().status == "failed"
-    assert desk.last("subtask.failed").code == "E_RESTARTED"
+    failed = desk.last("subtask.failed")
+    assert failed.code == "E_POISON"
+    assert failed.message == (
+        "set aside, since it came to nothing 3 times on 1 node: "
+        + "; ".join(["a: E_RESTARTED it was restarted"] * 3)
+    )
+    assert desk.state.outcome == "failed"
+
+
+def fail_on(desk: Playbook, *ends: tuple[str, str]) -> None:
+    """Attempts that end so, one after the other: (node, code)."""
+    for attempt, (name, code) in enumerate(ends, 1):
+        while desk.subtask().status != "awarded":
+            desk.forget_said()
+            while not desk.said(Announce):
+                desk.wait(0.05)
+            desk.bid(name)
+            desk.wait(6)
+        assert desk.subtask().attempts[-1].node == node_id(name)
+        desk.work(name, a_failed("one", attempt, code=code, message="boom"))
+
+
+def test_work_that_brings_down_two_nodes_in_three_attempts_is_kept_from_the_third() -> None:
+    desk = Playbook()
+    desk.nodes("a", "b", "c")
+    desk.submit(a_plan(a_subtask("one", tries=3)))
+    fail_on(desk, ("a", "E_RESTARTED"), ("b", "E_NODE_GONE"), ("c", "E_WORK"))
+    failed = desk.last("subtask.failed")
+    assert failed.code == "E_POISON"
+    assert failed.message == (
+        "set aside, since it came to nothing 3 times on 3 nodes: a: E_RESTARTED boom; b: E_NODE_GONE boom; c: E_WORK boom"
+    )
+    desk.check()
+
+
+def test_nodes_that_stop_politely_say_nothing_about_the_work() -> None:
+    desk = Playbook()
+    desk.nodes("a", "b")
+    desk.submit(a_plan(a_subtask("one", tries=1)))
+    fail_on(desk, *[("a", "E_SHUTDOWN"), ("b", "E_DRAINING")] * 2, ("a", "E_SHUTDOWN"))
+    assert desk.subtask().status == "open"
+    fail_on_more = desk.subtask().attempts
+    assert len(fail_on_more) == 5
+
+
+def test_work_that_failed_on_one_node_only_goes_to_another_before_it_is_set_aside() -> None:
+    desk = Playbook()
+    desk.nodes("a")
+    desk.submit(a_plan(a_subtask("one", tries=3)))
+    fail_on(desk, ("a", "E_RESTARTED"), ("a", "E_RESTARTED"))
+    desk.nodes("b")
+    desk.forget_said()
+    while not desk.said(Announce):
+        desk.wait(0.05)
+    desk.bid("b")
+    assert desk.awards() == {"one": "b"}
+
+
+def test_tries_that_were_given_count_for_work_that_brings_nodes_down() -> None:
+    desk = Playbook()
+    desk.nodes("a", "b")
+    desk.submit(a_plan(a_subtask("one", tries=5)))
+    fail_on(desk, *[("a", "E_RESTARTED"), ("b", "E_RESTARTED")] * 2)
+    assert desk.subtask().status == "open"
 
 
 def test_a_node_that_is_gone_loses_its_attempts_at_once(desk: Playbook) -> None:
