@@ -57,7 +57,7 @@ _log = logging.getLogger(__name__)
 _HELD_BYTES: Final = 2 << 20
 """What is published while there is no connection is held back up to this; most of it would be stale after that anyway."""
 _FIRST_PAUSE_S: Final = 0.1
-_MAX_PAUSE_S: Final = 10.0
+_MAX_PAUSE_S: Final = 5.0
 _DRAIN_S: Final = 5.0
 _CLOSE_S: Final = 5.0
 _RENEW_RETRY_S: Final = 30.0
