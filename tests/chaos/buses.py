@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal
 import time
 from pathlib import Path
 
-from mesh.errors import MeshError
-from protocol.messages import Ping
-
-from .swarm import Chaos, Shape, chaos_swarm, until
+from .swarm import Shape, chaos_swarm, until
 from .trial import Batch, Blow, Trial, busy
 
 __all__ = ["WRITES_MIN", "bus_kills"]
@@ -36,18 +32,11 @@ def bus_kills(*, desks: int = 1) -> Trial:
                 blow = Blow("kill", "bus", time.time())
                 os.kill(chaos.bus.server_pid(), signal.SIGKILL)
                 batch.blows.append(blow)
-                await until("a coordinator answers again", lambda: _answers(chaos), _BACK_S, step_s=0.02)
+                await until("a coordinator answers again", chaos.answers, _BACK_S, step_s=0.02)
                 blow.times["answers_s"] = time.time() - blow.at
         _measure(batch)
 
     return trial
-
-
-async def _answers(chaos: Chaos) -> bool:
-    with contextlib.suppress(MeshError):
-        await chaos.client.endpoint.call("runs", Ping(), timeout_s=1.0)
-        return True
-    return False
 
 
 def _measure(batch: Batch) -> None:

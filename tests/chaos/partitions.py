@@ -157,6 +157,7 @@ async def _one(
         await until(
             "everybody is heard", lambda: all(ears.heard.get(node.id, 0) > healed for node in nodes), 60.0
         )
+        await until("a coordinator answers", chaos.answers, 60.0)
     blow.times["heals_s"] = time.time() - healed
     if blow.times["heals_s"] > HEALS_S:
         silent = [node.name for node in nodes if ears.heard.get(node.id, 0) <= healed + HEALS_S]

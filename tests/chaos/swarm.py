@@ -23,7 +23,7 @@ from mesh.home import Home
 from mesh.inviting import make_invite
 from mesh.joining import join_swarm
 from protocol.errors import ZwermError
-from protocol.messages import ListNodes
+from protocol.messages import ListNodes, Ping
 
 __all__ = ["AGENT", "Chaos", "Node", "Shape", "Stuck", "agent_config", "chaos_swarm", "until"]
 
@@ -214,6 +214,13 @@ class Chaos:
             return False
 
         await until("every agent is up", up, timeout_s, step_s=0.1)
+
+    async def answers(self) -> bool:
+        """Whether a coordinator answers."""
+        with contextlib.suppress(MeshError):
+            await self.client.endpoint.call("runs", Ping(), timeout_s=1.0)
+            return True
+        return False
 
     def stop(self) -> None:
         """End everything: the agents first, the bus last."""
