@@ -30,15 +30,15 @@ PROGRAMS = {
 def poisoned() -> str:
     """A node that offers all of it, with little memory and space for each."""
     parts = [agent_config(slots=4, queue=8)]
-    for name in FUNCTIONS:
-        parts.append(
-            f'[[agents]]\nname = "{name}"\nadapter = "python"\ncapability = "poison.{name}"\ntarget = "{WORK}:{name}"\n'
-        )
-    for name, argv in PROGRAMS.items():
-        parts.append(
-            f'[[agents]]\nname = "{name}"\nadapter = "command"\ncapability = "poison.{name}"\nargv = {argv}\n'
-            f"timeout_s = 2\nmemory_mib = 256\noutput_mib = 8\n"
-        )
+    parts += [
+        f'[[agents]]\nname = "{name}"\nadapter = "python"\ncapability = "poison.{name}"\ntarget = "{WORK}:{name}"\n'
+        for name in FUNCTIONS
+    ]
+    parts += [
+        f'[[agents]]\nname = "{name}"\nadapter = "command"\ncapability = "poison.{name}"\nargv = {argv}\n'
+        "timeout_s = 2\nmemory_mib = 256\noutput_mib = 8\n"
+        for name, argv in PROGRAMS.items()
+    ]
     parts.append("[agent.worker]\nmemory_mib = 512\noutput_mib = 8\ncpu_s = 4\n")
     return "".join(parts)
 
