@@ -7,6 +7,7 @@ journal is broken is halted: named in the log and in lists, with the reason, nev
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
@@ -20,13 +21,15 @@ from protocol.plan import Plan
 
 from .engine import Engine
 from .errors import JournalBroken, RunUnknown
-from .journal_store import JournalStore, read_run
+from .journal_store import Folded, JournalStore, read_run
 from .offers import Brief
 from .orders import RunRecovered
 from .state import RunState
 
 if TYPE_CHECKING:
     from mesh.endpoint import Endpoint
+
+    from .ownership_board import Board
 
 __all__ = ["Archive"]
 
@@ -38,18 +41,25 @@ _KEPT_SUBTASKS_MAX: Final = 10_000
 """Subtasks of ended runs in memory, about 9 KiB each."""
 _PLAN_BYTES_MAX: Final = 64 << 20
 _READ_MAX: Final = 128
+_FOLLOWED_MAX: Final = 64
 
 
 class Archive:
     """Ended and old runs of one coordinator."""
 
-    def __init__(self, endpoint: Endpoint, engine: Engine, kept: int) -> None:
+    def __init__(self, endpoint: Endpoint, engine: Engine, board: Board, kept: int) -> None:
         self._endpoint = endpoint
         self._engine = engine
+        self._board = board
         self._kept = kept
         self._ended: OrderedDict[str, int] = OrderedDict()
         """Run -> how many subtasks it has."""
         self._read: OrderedDict[str, tuple[RunState, Brief | None]] = OrderedDict()
+        self._followed: OrderedDict[str, Folded] = OrderedDict()
+        """Runs of others as far as they were read: of what somebody asks again, or takes over, only the rest is read."""
+        self._following = asyncio.Lock()
+        self.closed: set[str] = set()
+        """Runs that were found to have ended, beside those that the board says so of."""
         self.broken: dict[str, JournalBroken] = {}
         """Runs that are halted, and why."""
 
@@ -69,22 +79,59 @@ class Archive:
             except ZwermError as error:
                 if isinstance(error, MeshError) and error.retryable:
                     raise
-                if isinstance(error, JournalBroken):
-                    self.broken[run] = error
-                log.error("run %s cannot be taken up: %s. %s", run, error, error.hint)  # noqa: TRY400 - what went wrong is all in the message
+                self.halted(run, error)
                 continue
             if found is not None:
                 recovered.append(found)
         return recovered
 
+    def halted(self, run: str, error: ZwermError) -> None:
+        """A run cannot be taken up."""
+        if isinstance(error, JournalBroken):
+            self.broken[run] = error
+        log.error("run %s cannot be taken up: %s. %s", run, error, error.hint)
+
     async def _recover_one(self, run: str, store: JournalStore, *, recent: bool) -> RunRecovered | None:
-        if not recent and await store.closed(run) is not None:
+        head = self._board.heads.get(run)
+        if not recent and (head.closed if head else await store.closed(run) is not None):
+            self.closed.add(run)
             return None
-        folded = await read_run(self._endpoint, run, observe=self._engine.history.observe)
-        if folded is None or folded.state.status == "closed" or folded.state.owner != self._endpoint.node:
+        folded = await read_run(self._endpoint, run, head=head, observe=self._engine.history.observe)
+        return await self._up(folded, store)
+
+    async def take_up(self, run: str, store: JournalStore) -> RunRecovered | None:
+        """Read a run whose owner seems to be gone; None when it has ended, or has an owner that lives.
+
+        Raises:
+            JournalBroken: it is halted.
+            MeshError: it cannot be read now.
+        """
+        async with self._following:
+            return await self._up(await self._follow(run), store)
+
+    async def _up(self, folded: Folded | None, store: JournalStore) -> RunRecovered | None:
+        if folded is None:
             return None
+        state = folded.state
+        if state.status == "closed":
+            self.closed.add(state.run)
+            return None
+        if not self._board.takes(state.run, state.owner):
+            return None
+        plan = await self._plan(state)
         store.adopt(folded)
-        return RunRecovered(folded.state, await self._plan(folded.state))
+        self._followed.pop(state.run, None)
+        return RunRecovered(state, plan)
+
+    async def _follow(self, run: str) -> Folded | None:
+        """A run of somebody else, from where it was read last; under the lock, since it is folded in place."""
+        head = self._board.heads.get(run)
+        folded = await read_run(self._endpoint, run, after=self._followed.pop(run, None), head=head)
+        if folded is not None and folded.state.status != "closed":
+            self._followed[run] = folded
+            while len(self._followed) > _FOLLOWED_MAX:
+                self._followed.popitem(last=False)
+        return folded
 
     async def _plan(self, state: RunState) -> Plan | None:
         """The content of a run's plan; None when it is not there any more."""
@@ -152,9 +199,10 @@ class Archive:
         if run in self._read:
             self._read.move_to_end(run)
             return self._read[run]
-        folded = await read_run(self._endpoint, run)
-        if folded is None:
-            raise RunUnknown(f"there is no run {run}")
+        async with self._following:
+            folded = await self._follow(run)
+            if folded is None:
+                raise RunUnknown(f"there is no run {run}")
         plan = await self._plan(folded.state)
         found = (folded.state, Brief(plan) if plan else None)
         if folded.state.status == "closed":

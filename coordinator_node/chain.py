@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from protocol.messages import Head
 from protocol.records import NO_LINK, Chain, Record
 
 from .errors import InvalidTransition, JournalBroken
@@ -56,6 +57,7 @@ class Follower:
         run: the run.
         state: what was folded so far, and
         link: the end of what was folded so far: both of a snapshot that holds, or neither.
+        head: the checkpoint that the journal must hold, if one is known.
         observe: told each record with the state that it made.
     """
 
@@ -64,11 +66,14 @@ class Follower:
         run: str,
         state: RunState | None = None,
         link: Link | None = None,
+        *,
+        head: Head | None = None,
         observe: Callable[[RunState, Record], None] | None = None,
     ) -> None:
         self.run = run
         self.state = state
         self.link = link or Link()
+        self._head = head if head is not None and head.seq > self.link.seq else None
         self._observe = observe
 
     def take(self, seq: int, raw: bytes, pack: Pack) -> list[Record]:
@@ -109,6 +114,13 @@ class Follower:
     def _behind(self, seq: int, raw: bytes, pack: Pack) -> Link:
         count = self.link.count + len(pack.records)
         digest = hashlib.sha256(raw).digest()
+        head = self._head
+        if head is not None and seq >= head.seq:
+            if (seq, digest, count) != (head.seq, head.digest, head.count):
+                raise self.broken(
+                    seq, f"it is not the message {head.seq} that its owner's checkpoint names: a fork"
+                )
+            self._head = None
         return Link(seq, digest, count, linked=self.link.linked or pack.chain is not None)
 
     def _check_link(self, seq: int, pack: Pack) -> None:
@@ -128,6 +140,19 @@ class Follower:
         if chain.prev != before.digest:
             raise self.broken(
                 seq, "it was written behind another message than the one that is before it: a fork"
+            )
+
+    def finish(self) -> None:
+        """There are no more messages.
+
+        Raises:
+            JournalBroken: there were more when the checkpoint was written.
+        """
+        if self._head is not None:
+            raise self.broken(
+                0,
+                f"it has {self.link.count} records, and its owner's checkpoint says that there were {self._head.count}:"
+                " the rest is missing",
             )
 
     def broken(self, seq: int, why: str, hint: str = "") -> JournalBroken:

@@ -52,6 +52,8 @@ class Config(BaseModel):
     """The most that all runs of the swarm may spend in one day (UTC), shared among all coordinators."""
     run_depth: Annotated[int, Field(ge=0, le=DEPTH_MAX)] = 3
     """How deep runs may begin runs of their own."""
+    lease_s: Annotated[float, Field(ge=1, le=120)] | None = None
+    """How long this coordinator may be silent before others take its runs; by default 3 on a single bus server, 15 on a cluster."""
     trace: str = ""
     """A file to which every event is written, to play it again; empty: none."""
     seed: Annotated[int, Field(ge=0)] | None = None

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from mesh.errors import MeshError, WriteConflict
 from protocol.errors import Rejected
+from protocol.messages import Head
 from protocol.records import Record, RunClosed
 
 from .chain import Follower, Link, follow_on
@@ -55,6 +56,7 @@ async def read_run(
     run: str,
     *,
     after: Folded | None = None,
+    head: Head | None = None,
     observe: Callable[[RunState, Record], None] | None = None,
 ) -> Folded | None:
     """Read, verify and fold a run's journal; None when it is empty.
@@ -63,13 +65,15 @@ async def read_run(
         endpoint: has the journal.
         run: which run.
         after: what was read before: only what came since is read, and folded into the same state.
+        head: the checkpoint that it must hold, if one is known; one of before the call.
         observe: told each record with the state that it made.
 
     Raises:
         JournalBroken: it is not what the run's owners wrote, one after the other.
         MeshError: the journal cannot be read.
     """
-    follower = Follower(run, after.state, after.link, observe) if after else Follower(run, observe=observe)
+    state, link = (after.state, after.link) if after else (None, None)
+    follower = Follower(run, state, link, head=head, observe=observe)
     async for stored in endpoint.journal.read(run, follower.link.seq):
         try:
             pack = endpoint.open_pack(run, stored.data, stored.at_ms)
@@ -77,6 +81,7 @@ async def read_run(
             hint = error.hint if error.code == "E_VERSION" else ""
             raise follower.broken(stored.seq, f"{error.message} ({error.code})", hint) from error
         follower.take(stored.seq, stored.data, pack)
+    follower.finish()
     return None if follower.state is None else Folded(follower.state, follower.link)
 
 
@@ -88,6 +93,7 @@ class JournalStore:
         start: starts a task that somebody else awaits (a TaskGroup's `create_task`).
         released: told (run, durable records, commands) in order; must not raise.
         deposed: told a run that somebody else has taken.
+        wrote: told (run, the end of its journal, records) after each append, before `released`.
     """
 
     def __init__(
@@ -96,11 +102,13 @@ class JournalStore:
         start: Callable[..., object],
         released: Released,
         deposed: Callable[[str], None],
+        wrote: Callable[[str, Link, Sequence[Record]], None] = lambda *_: None,
     ) -> None:
         self._endpoint = endpoint
         self._start = start
         self._released = released
         self._deposed = deposed
+        self._wrote = wrote
         self._lanes: dict[str, Lane] = {}
         self._links: dict[str, Link] = {}
         """Run -> the end of its journal, for the runs that have a lane."""
@@ -187,7 +195,8 @@ class JournalStore:
                 continue
             break
         lane.seq = seq
-        self._links[run] = follow_on(link, seq, raw, len(records))
+        end = self._links[run] = follow_on(link, seq, raw, len(records))
+        self._wrote(run, end, records)
         self.appends += 1
         crash_point("append.acked")
         crash_points("durable", (record.k for record in records))

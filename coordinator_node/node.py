@@ -5,7 +5,7 @@
 Rules. Nothing leaves before its records are durable: every step goes through `JournalStore`. What is said at about the same time, to one subject, of one
 run and kind, is one message; what nobody waits for (rejects, acknowledgements, most events) is put off a little, so that it shares one. Events for
 watchers leave in journal order. Before anything is heard, unfinished runs of this node are read back. Counterparts: `engine` decides, `service`
-answers clients, `journal_store` remembers, `checking_store` checks results.
+answers clients, `journal_store` remembers, `takeover_store` shares the runs with other coordinators, `checking_store` checks results.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ from .orders import (
 from .orders import NodeSeen as NodeIsHere
 from .service import RunsService
 from .speaker import Speaker
+from .takeover_store import Takeover
 from .trace import Head, TraceWriter
 from .views import event_of
 
@@ -90,17 +91,18 @@ class CoordinatorRole:
         self._trace: TraceWriter | None = None
         if self.config.trace:
             self._trace = TraceWriter(Path(self.config.trace), Head(seed, endpoint.node, self.now()))
-        self.archive = Archive(endpoint, self.engine, self.config.kept_runs)
+        self.takeover = Takeover(self)
+        self.archive = Archive(endpoint, self.engine, self.takeover.board, self.config.kept_runs)
         self.service = RunsService(self)
         self._checker = Checker(endpoint.artifacts)
         self.store: JournalStore
-        self._tasks: asyncio.TaskGroup
+        self.tasks: asyncio.TaskGroup
         self._inbox: list[orders.Event] = []
         self._taking = False
         self._speaker = Speaker(endpoint)
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = float("inf")
-        self._closing = False
+        self.closing = False
         self._beside: set[asyncio.Task[None]] = set()
         self._ears: list[Subscription] = []
         self._failure: Exception | None = None
@@ -133,8 +135,9 @@ class CoordinatorRole:
         """
         try:
             async with asyncio.TaskGroup() as tasks:
-                self._tasks = tasks
-                self.store = JournalStore(self.endpoint, self.start, self._released, self._deposed)
+                self.tasks = tasks
+                wrote = self.takeover.board.wrote
+                self.store = JournalStore(self.endpoint, self.start, self._released, self._deposed, wrote)
                 speaker = tasks.create_task(self._speaker.run())
                 for presence in self.endpoint.roster.alive(self._clock.now()):
                     self.take(NodeIsHere(_info(presence)))
@@ -143,10 +146,10 @@ class CoordinatorRole:
                     await self._listen()
                     self.serving.set()
                     await self._until(stop)
-                self._closing = True
+                self.closing = True
                 await self._wind_down(speaker)
         finally:
-            self._closing = True
+            self.closing = True
             if self._timer is not None:
                 self._timer.cancel()
             self._speaker.close()
@@ -160,6 +163,7 @@ class CoordinatorRole:
         pause = 0.2
         while not stop.is_set():
             try:
+                await self.takeover.begin()
                 recovered = await self.archive.recover(self.store)
             except MeshError as error:
                 if not error.retryable:
@@ -177,22 +181,23 @@ class CoordinatorRole:
 
     async def _until(self, stop: asyncio.Event) -> None:
         """Wait for the order to stop, or for the engine's failure."""
-        waits = [self._tasks.create_task(event.wait()) for event in (stop, self._broken)]
+        waits = [self.tasks.create_task(event.wait()) for event in (stop, self._broken)]
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         for wait in waits:
             wait.cancel()
 
     def start(self, coroutine: Coroutine[Any, Any, None]) -> object:
         """Run something beside; it ends with the role."""
-        task = self._tasks.create_task(coroutine)
+        task = self.tasks.create_task(coroutine)
         self._beside.add(task)
         task.add_done_callback(self._beside.discard)
         return task
 
     async def _listen(self) -> None:
         self._ears += [
-            await self.endpoint.listen(subjects.bids(), self._on_answers),
-            await self.endpoint.listen(subjects.works(), self._on_work),
+            await self.endpoint.listen(subjects.bids(), self._on_answers, wanted=self.takeover.wanted),
+            await self.endpoint.listen(subjects.works(), self._on_work, wanted=self.takeover.wanted),
+            await self.endpoint.serve("owner", self.service.answer_as_owner, shared=False),
             await self.endpoint.serve("runs", self.service.answer),
         ]
 
@@ -215,6 +220,7 @@ class CoordinatorRole:
         self.service.close()
         for other in list(self._beside):
             other.cancel()
+        await self.takeover.leave()
 
     # --- in ------------------------------------------------------------------------------------------------------------------------
 
@@ -235,9 +241,10 @@ class CoordinatorRole:
 
     def take(self, event: orders.Event) -> None:
         """Hand an event to the engine and its step to the journal; what that causes at once comes next, not inside."""
-        if self._closing:
+        if self.closing or self.takeover.keeps(event):
             return
-        self._inbox.append(event)
+        first = self.takeover.before(event)
+        self._inbox += [event] if first is None else [first, event]
         if self._taking:
             return
         self._taking = True
@@ -246,7 +253,7 @@ class CoordinatorRole:
                 self._handle(self._inbox.pop(0))
         except Exception as error:
             log.exception("the engine broke a rule of its own at %s", type(event).__name__)
-            self._failure, self._closing = error, True
+            self._failure, self.closing = error, True
             self._broken.set()
         finally:
             self._taking = False
@@ -273,6 +280,7 @@ class CoordinatorRole:
 
     def _deposed(self, run: str) -> None:
         self.take(orders.RunDeposed(run))
+        self.service.deposed(run)
 
     # --- out -----------------------------------------------------------------------------------------------------------------------
 
@@ -330,7 +338,7 @@ class CoordinatorRole:
 
     def _set_timer(self) -> None:
         due = self.engine.deadline()
-        if due is None or due >= self._timer_at or self._closing:
+        if due is None or due >= self._timer_at or self.closing:
             return
         if self._timer is not None:
             self._timer.cancel()

@@ -8,13 +8,18 @@ survives whatever happens to this process.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from typing import TYPE_CHECKING, Any, Final
 
+from pydantic import ValidationError
+
+from mesh.endpoint import NoAnswer
 from protocol.errors import ZwermError
 from protocol.ids import RUN_ID_CHARS
 from protocol.messages import (
     CancelRun,
+    ForRun,
     ListNodes,
     ListRuns,
     PauseRun,
@@ -24,8 +29,11 @@ from protocol.messages import (
     RunEvents,
     ShowRun,
     SubmitRun,
+    Type,
+    type_of,
 )
 from protocol.messages.base import JsonObject
+from protocol.registry import body_validator
 
 from .budget_text import merge
 from .crash_proc import crash_point
@@ -44,6 +52,12 @@ if TYPE_CHECKING:
 __all__ = ["JournalFull", "RunsService"]
 
 _STANDS_S: Final = 20.0
+_OWNER_S: Final = 6.0
+"""How long a run may be without an owner before who asks is told so: a takeover is quicker."""
+_HANDED_S: Final = 3.0
+_LOOK_S: Final = 0.2
+_OWNERS: Final = frozenset({Type.CANCEL_RUN, Type.PAUSE_RUN, Type.RESUME_RUN})
+"""Requests that only the owner of the run can carry out."""
 _FULL: Final = 0.8
 _DATA_BYTES_MAX: Final = 100_000
 """Largest view that an answer carries as data; a larger one is stored, and the answer names it."""
@@ -76,6 +90,17 @@ class NotWritten(ZwermError):
         )
 
 
+class Taken(ZwermError):
+    """Another coordinator has the run now; what was asked was not written by this one."""
+
+    retryable = True
+
+    def __init__(self, run: str) -> None:
+        super().__init__(
+            "E_CONFLICT", f"run {run[-6:]} was taken by another coordinator at this moment", "Ask again."
+        )
+
+
 class RunsService:
     """Answers requests for one coordinator."""
 
@@ -91,12 +116,67 @@ class RunsService:
             ZwermError: it was refused; code, message and hint are the answer.
         """
         request = received.items[0]
+        if isinstance(request, (CancelRun, PauseRun, ResumeRun)):
+            owners = await self._hand_on(request, received.node)
+            if owners is not None:
+                return owners
+        return await self._do(received.run, request, received.node)
+
+    async def answer_as_owner(self, received: Received) -> Reply | None:
+        """A request about a run of ours that another coordinator was asked; None when it is not for us.
+
+        Raises:
+            ZwermError: as `answer`.
+        """
+        handed = received.items[0]
+        if not isinstance(handed, ForRun) or handed.to != self._role.endpoint.node:
+            return None
+        if handed.asks not in _OWNERS:
+            return Reply(
+                ok=False,
+                code="E_TYPE",
+                message="this is not for the owner alone",
+                hint="Ask any coordinator.",
+            )
+        try:
+            [request] = body_validator(handed.asks).validate_python([handed.item])
+        except ValidationError:
+            return Reply(ok=False, code="E_SCHEMA", message="what was handed on is no such request")
+        return await self._do(handed.run, request, handed.by)
+
+    async def _hand_on(self, request: CancelRun | PauseRun | ResumeRun, by: str) -> Reply | None:
+        """Let the owner of the run do it; None when that is us, or the run has ended.
+
+        Raises:
+            RunUnknown: there is no such run, or nobody owns it at the moment.
+        """
+        role = self._role
+        run = await role.archive.find(request.run)
+        until = role.endpoint.clock.monotonic() + _OWNER_S
+        while run not in role.engine.desks:
+            state, _ = await role.archive.get(run)
+            if state.status == "closed":
+                return None
+            if role.takeover.board.lives(state.owner):
+                item = request.model_dump(exclude_defaults=True) | {"run": run}
+                handed = ForRun(to=state.owner, by=by, run=run, asks=int(type_of(request)), item=item)
+                with contextlib.suppress(NoAnswer):  # it may just have died: see who owns the run now
+                    return await role.endpoint.call("owner", handed, timeout_s=_HANDED_S, run=run)
+            if role.endpoint.clock.monotonic() > until:
+                raise RunUnknown(
+                    f"run {run[-6:]} belongs to a coordinator that does not answer, and nobody has taken it yet",
+                    "Try again in a few seconds; `zwerm nodes` shows which coordinators are up.",
+                )
+            await asyncio.sleep(_LOOK_S)
+        return None
+
+    async def _do(self, run: str, request: Any, by: str) -> Reply:
         if isinstance(request, SubmitRun):
-            return await self._submit(received.run, request, received.node)
+            return await self._submit(run, request, by)
         if isinstance(request, CancelRun):
-            return await self._cancel(request, received.node)
+            return await self._cancel(request, by)
         if isinstance(request, (PauseRun, ResumeRun)):
-            return await self._pause(request, received.node)
+            return await self._pause(request, by)
         if isinstance(request, ShowRun):
             return await self._show(request)
         if isinstance(request, ListRuns):
@@ -120,6 +200,12 @@ class RunsService:
         if waiting is not None and not waiting.done():
             waiting.set_result(None)
 
+    def deposed(self, run: str) -> None:
+        """The run is another coordinator's before what was asked of us was in the journal."""
+        waiting = self._waiting.pop(run, None)
+        if waiting is not None and not waiting.done():
+            waiting.set_exception(Taken(run))
+
     def close(self) -> None:
         """Nobody will be told anything any more."""
         for waiting in self._waiting.values():
@@ -130,14 +216,10 @@ class RunsService:
 
     async def _submit(self, run: str, request: SubmitRun, by: str) -> Reply:
         role = self._role
-        if run in self._waiting:
+        with contextlib.suppress(Taken):
             await self._until_stands(run)
         if run in role.engine.desks or await role.endpoint.journal.last(run) is not None:
-            state, content = await role.archive.get(run)
-            planner = content.plan.planner if content else ""
-            return Reply(
-                ok=True, data={"run": run, "planner": planner, "subtasks": len(state.subtasks), "again": True}
-            )
+            return await self._again(run)
         names = [named.name for named in request.inputs]
         if len(set(names)) != len(names):
             raise PlanInvalid("two of the inputs have the same name", "Give each file a name of its own.")
@@ -159,9 +241,20 @@ class RunsService:
         if run not in self._waiting and run not in role.engine.desks:
             self._waiting[run] = asyncio.get_running_loop().create_future()
             role.take(RunAccepted(run, goal_ref, request.inputs, request.skipped, by, plan, plan_ref, budget))
-        await self._until_stands(run)
+        try:
+            await self._until_stands(run)
+        except Taken:  # two coordinators were asked, and the other was first
+            return await self._again(run)
         crash_point("submit.stands")
         return Reply(ok=True, data={"run": run, "planner": plan.planner, "subtasks": len(plan.subtasks)})
+
+    async def _again(self, run: str) -> Reply:
+        """The answer to a submission of a run that is there."""
+        state, content = await self._role.archive.get(run)
+        planner = content.plan.planner if content else ""
+        return Reply(
+            ok=True, data={"run": run, "planner": planner, "subtasks": len(state.subtasks), "again": True}
+        )
 
     async def _until_stands(self, run: str) -> None:
         waiting = self._waiting.get(run)

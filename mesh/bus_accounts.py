@@ -46,7 +46,7 @@ Role = Literal["agent", "coordinator", "client", "observer", "enroller", "admin"
 
 ROLES: Final[tuple[Role, ...]] = get_args(Role)
 
-COORDINATOR_SERVICES: Final = ("runs",)
+COORDINATOR_SERVICES: Final = ("runs", "owner")
 """Services (`s.req.<service>.<ME>`) that coordinators answer."""
 
 ENROLLER_SERVICES: Final = ("enroll",)
@@ -118,6 +118,7 @@ PERMISSIONS: Final[dict[Role, Permission]] = {
         ),
         (
             *_ALL_SUB,
+            f"s.to.{ME}",
             "s.bid.>",
             "s.work.>",
             "s.hb.*",

@@ -244,7 +244,11 @@ class Daemon:
             _describe(facts, agent)
         main = self.endpoints.get("agent") or next(iter(self.endpoints.values()))
         jobs["presence"] = partial(
-            announce_presence, main, facts, presence_stop, on_demand="agent" in self.endpoints
+            announce_presence,
+            main,
+            facts,
+            presence_stop,
+            on_demand=any(name in self.endpoints for name in _SESSION_ROLES),
         )
 
         tasks = [

@@ -22,7 +22,7 @@ from protocol.codec import unpack
 from protocol.envelope import FLAG_JOURNAL, Header, Sealer, audience_hash, parse_header
 from protocol.errors import Rejected, ZwermError
 from protocol.ids import NO_RUN, run_bytes, run_text
-from protocol.messages import Item, Reply, Type
+from protocol.messages import Head, Item, Reply, Type
 from protocol.registry import BODY_NODES_MAX, body_adapter, types_on
 from protocol.verify import Accepted, Directory, Member, Verifier
 
@@ -128,6 +128,7 @@ class Pack(NamedTuple):
 
 
 Handler = Callable[[Received], Awaitable[None] | None]
+Wanted = Callable[[subjects.Route], bool]
 
 
 class _Listened:
@@ -286,11 +287,13 @@ class Endpoint:
 
     # --- in --------------------------------------------------------------------------------------------------------------------
 
-    async def listen(self, pattern: str, handler: Handler, *, queue: str = "") -> Subscription:
+    async def listen(
+        self, pattern: str, handler: Handler, *, queue: str = "", wanted: Wanted | None = None
+    ) -> Subscription:
         """Call `handler` for each verified envelope on `pattern`.
 
         A plain function is called at once, in the reader; a coroutine function is awaited there too, so it must be quick. Several handlers of one pattern share one subscription, since an envelope
-        passes the replay window once.
+        passes the replay window once. What `wanted` (of the first of them) says no to is dropped unread, before its signature costs anything.
         """
         key = (pattern, queue)
         async with self._listening:  # subscribing takes a while, and two may want the same pattern
@@ -300,7 +303,7 @@ class Endpoint:
                 handlers = listened.handlers
 
                 def on_message(msg: Msg) -> Awaitable[None] | None:
-                    return self._receive(msg, handlers)
+                    return self._receive(msg, handlers, wanted)
 
                 handlers.append(handler)  # before the first message can come
                 listened.subscription = await self.bus.subscribe(
@@ -321,8 +324,13 @@ class Endpoint:
                 assert listened.subscription is not None
                 await listened.subscription.unsubscribe()
 
-    async def serve(self, service: str, handler: Callable[[Received], Awaitable[Reply]]) -> Subscription:
-        """Answer a service's requests, one task each. A named error becomes the answer; any other one becomes `E_INTERNAL`."""
+    async def serve(
+        self, service: str, handler: Callable[[Received], Awaitable[Reply | None]], *, shared: bool = True
+    ) -> Subscription:
+        """Answer a service's requests, one task each. A named error becomes the answer; any other one becomes `E_INTERNAL`.
+
+        Of several that serve, one gets each request; all of them if it is not `shared`: who is not meant returns None, and says nothing.
+        """
 
         def on_request(received: Received) -> None:
             # The bus lets anybody name any inbox as the reply address: answer only into the requester's own.
@@ -334,11 +342,15 @@ class Endpoint:
                 return
             self._spawn(self._answer(received, handler))
 
-        return await self.listen(subjects.requests_of(service), on_request, queue=service)
+        return await self.listen(subjects.requests_of(service), on_request, queue=service if shared else "")
 
-    async def _answer(self, received: Received, handler: Callable[[Received], Awaitable[Reply]]) -> None:
+    async def _answer(
+        self, received: Received, handler: Callable[[Received], Awaitable[Reply | None]]
+    ) -> None:
         try:
             reply = await handler(received)
+            if reply is None:
+                return
         except ZwermError as error:
             reply = Reply(
                 ok=False, code=error.code[:48], message=error.message[:2000], hint=error.hint[:2000]
@@ -370,9 +382,13 @@ class Endpoint:
         with contextlib.suppress(MeshError):  # the connection is down: the requester asks again
             await self.bus.publish(received.reply, raw)
 
-    def _receive(self, msg: Msg, handlers: list[Handler]) -> Awaitable[None] | None:
+    def _receive(
+        self, msg: Msg, handlers: list[Handler], wanted: Wanted | None = None
+    ) -> Awaitable[None] | None:
         try:
             route = subjects.route(msg.subject)
+            if wanted is not None and not wanted(route):
+                return None
             received = self._open(msg, route)
         except Rejected as error:
             # E_REVOKED also says: a serial that is not the current one. It may be a renewal that has not been seen here yet.
@@ -537,6 +553,36 @@ class Endpoint:
                 accepted, "E_SCHEMA", "a link stands at the beginning, before records"
             )
         return Pack(accepted.header, chain, records)
+
+    def seal_head(self, head: Head) -> bytes:
+        """The checkpoint of a run's journal, signed, flagged as stored."""
+        body = packed(Type.HEAD, body_adapter(Type.HEAD).dump_python([head], by_alias=True))
+        return self._sealer.seal(
+            Type.HEAD,
+            subjects.audience_journal(head.run),
+            body,
+            now_ms=int(self.clock.now() * 1000),
+            ttl_s=0,
+            context=run_bytes(head.run),
+            flags=FLAG_JOURNAL,
+        )
+
+    def open_head(self, run: str, data: bytes, at_ms: int) -> Head:
+        """A checkpoint back: verified as of the time at which it was stored.
+
+        Raises:
+            Rejected: it is not what a coordinator of this swarm wrote about this run.
+        """
+        accepted = self.verifier.verify_stored(
+            data,
+            audience=audience_hash(subjects.audience_journal(run)),
+            types=frozenset({int(Type.HEAD)}),
+            at_ms=at_ms,
+        )
+        items = self._decode(accepted)
+        if len(items) != 1 or not isinstance(items[0], Head) or items[0].run != run:
+            raise self.verifier.refuse_accepted(accepted, "E_SCHEMA", "it is not the head of this run")
+        return items[0]
 
     def use_certificate(self, serial: bytes) -> None:
         """From now on sign under a renewed certificate."""

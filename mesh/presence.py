@@ -70,7 +70,7 @@ class Facts:
 async def announce_presence(
     endpoint: Endpoint, facts: Facts, stop: asyncio.Event, *, on_demand: bool
 ) -> None:
-    """Hello, heartbeats, goodbye, until `stop` is set. `on_demand`: also answer coordinators that ask who this is (agents can be asked)."""
+    """Hello, heartbeats, goodbye, until `stop` is set. `on_demand`: also answer coordinators that ask who this is (agents and coordinators can be asked)."""
     subject = subjects.heartbeat(endpoint.me)
     wake = asyncio.Event()
 

@@ -30,6 +30,7 @@ __all__ = [
     "SWARM_BUCKET",
     "ArtifactSource",
     "Artifacts",
+    "Change",
     "Entry",
     "Journal",
     "KeyValue",
@@ -124,6 +125,15 @@ class Entry(NamedTuple):
     revision: int
 
 
+class Change(NamedTuple):
+    """What became of a key: its value, None if it was removed; the revision of that; when it was written (Unix milliseconds, the server's clock)."""
+
+    key: str
+    value: bytes | None
+    revision: int
+    at_ms: int
+
+
 class Stored(NamedTuple):
     """One journal message: its sequence number, its bytes, and when it was stored (Unix milliseconds, the server's clock)."""
 
@@ -177,6 +187,10 @@ class KeyValue(Protocol):
 
     async def keys(self, prefix: str = "") -> list[str]:
         """All keys that have a value and start with the tokens `prefix`, sorted."""
+        ...
+
+    def changes(self, prefix: str = "", after: int = 0) -> AsyncIterator[Change]:
+        """The last change of each key below `prefix` whose revision is above `after`, in the order of writing; removals too."""
         ...
 
 

@@ -27,6 +27,7 @@ from .workspace import (
     JOURNAL_DAYS,
     SWARM_BUCKET,
     ArtifactSource,
+    Change,
     Entry,
     Stored,
     Usage,
@@ -207,6 +208,13 @@ class StreamKeyValue:
                 if not found.removed
             ]
         )
+
+    async def changes(self, prefix: str = "", after: int = 0) -> AsyncIterator[Change]:
+        """See `workspace.KeyValue`."""
+        root = self._root + (f"{check_key(prefix)}." if prefix else "")
+        async for found in self._stream.scan(root + ">", after):
+            key = found.subject.removeprefix(self._root)
+            yield Change(key, None if found.removed else found.data, found.seq, found.at_ms)
 
 
 class StreamWriteOnce:

@@ -87,12 +87,14 @@ _SENDERS: Final[dict[Type, frozenset[str]]] = {
     Type.PAUSE_RUN: _SUBMITTER,
     Type.RESUME_RUN: _SUBMITTER,
     Type.RUN_EVENTS: _WATCHER,
+    Type.FOR_RUN: _COORDINATOR,
     Type.REPLY: _COORDINATOR | _ENROLLER,
     Type.EVENT: _COORDINATOR,
     Type.REVOCATION: _ENROLLER,
     Type.CHARTER: _ENROLLER,
     Type.HALT: _ADMIN,
     Type.JOURNAL: _COORDINATOR,
+    Type.HEAD: _COORDINATOR,
 }
 
 RULES: Final[dict[int, TypeRule]] = {
@@ -123,7 +125,7 @@ TYPES_ON: Final[dict[str, frozenset[int]]] = {
     "inbox": _codes(Type.REPLY),
     "events": _codes(Type.EVENT),
     "control": _codes(Type.REVOCATION, Type.CHARTER, Type.HALT),
-    "journal": _codes(Type.JOURNAL),
+    "journal": _codes(Type.JOURNAL, Type.HEAD),
 }
 """Kind of subject (`protocol.subjects.Route.kind`) -> the types that may come on it (`E_TYPE` otherwise)."""
 

@@ -29,6 +29,7 @@ from .control import (
     SubmitRun,
 )
 from .events import CharterNotice, Event, Halt, Revocation
+from .ownership import ForRun, Head
 from .presence import AgentCard, Goodbye, Heartbeat, Hello, Who
 from .work import Cancel, Cancelled, Failed, Progress, Result, ResultAck, Started
 
@@ -49,8 +50,10 @@ __all__ = [
     "Decline",
     "Event",
     "Failed",
+    "ForRun",
     "Goodbye",
     "Halt",
+    "Head",
     "Heartbeat",
     "Hello",
     "Item",
@@ -127,12 +130,14 @@ class Type(IntEnum):
     PAUSE_RUN = 0x030D
     RESUME_RUN = 0x030E
     RUN_EVENTS = 0x030F
+    FOR_RUN = 0x0310
     REPLY = 0x0380
     EVENT = 0x0401
     REVOCATION = 0x0501
     CHARTER = 0x0502
     HALT = 0x0503
     JOURNAL = 0x0601
+    HEAD = 0x0602
 
 
 MESSAGES: dict[Type, type[Item]] = {
@@ -171,11 +176,13 @@ MESSAGES: dict[Type, type[Item]] = {
     Type.PAUSE_RUN: PauseRun,
     Type.RESUME_RUN: ResumeRun,
     Type.RUN_EVENTS: RunEvents,
+    Type.FOR_RUN: ForRun,
     Type.REPLY: Reply,
     Type.EVENT: Event,
     Type.REVOCATION: Revocation,
     Type.CHARTER: CharterNotice,
     Type.HALT: Halt,
+    Type.HEAD: Head,
 }
 """The model of one item, for every type but the journal's (whose items are records, see `protocol.records`)."""
 

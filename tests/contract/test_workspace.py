@@ -94,6 +94,26 @@ async def test_a_value_over_the_limit_is_refused_before_it_is_sent(world):
     assert await board.get("big") == (b"x" * MAX_MESSAGE_BYTES, revision)
 
 
+async def test_what_changed_since_a_revision_is_listed_in_order_with_removals(world):
+    board = (await world.workspace()).board
+    one = await board.create("owner.a", b"1")
+    two = await board.create("owner.b", b"2")
+    await board.create("head.x", b"h")
+    told = [change async for change in board.changes("owner")]
+    assert [change[:3] for change in told] == [("owner.a", b"1", one), ("owner.b", b"2", two)]
+    assert all(change.at_ms > 1_600_000_000_000 for change in told)
+    three = await board.put("owner.a", b"3", one)
+    await board.delete("owner.b", two)
+    later = [change async for change in board.changes(after=two)]
+    assert [(change.key, change.value) for change in later] == [
+        ("head.x", b"h"),
+        ("owner.a", b"3"),
+        ("owner.b", None),
+    ]
+    assert [change.key async for change in board.changes("owner", three)] == ["owner.b"]
+    assert [change async for change in board.changes(after=later[-1].revision)] == []
+
+
 # -- journal -------------------------------------------------------------------------------------------------------
 
 

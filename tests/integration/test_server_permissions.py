@@ -98,7 +98,7 @@ SUBSCRIBE = {
     "*.*": NOBODY,
     "s.ann.>": {"agent"},
     "s.ann.text.count": {"agent"},
-    "s.to.{me}": {"agent"},
+    "s.to.{me}": {"agent", "coordinator"},
     "s.to.{you}": NOBODY,
     "s.to.*": NOBODY,
     "s.bid.>": {"coordinator"},

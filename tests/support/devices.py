@@ -165,9 +165,9 @@ def office(
             device.stop()
 
 
-def join(hub: Device, home: Path, settings: str = "") -> Device:
-    """A new device that joined the hub's swarm by an invite (its daemon is not started)."""
-    token = hub.json("invite")["token"]
+def join(hub: Device, home: Path, settings: str = "", *, role: str = "agent") -> Device:
+    """A new device that joined the hub's swarm by an invite for this role (its daemon is not started)."""
+    token = hub.json("invite", "--role", role)["token"]
     device = Device(home)
     done = device.zwerm("join", "-", "--node-name", home.name, "--no-service", stdin=token + "\n")
     assert done.returncode == 0, done.stderr

@@ -104,6 +104,12 @@ MESSAGES_3: dict[int, tuple[str, dict[str, Any], dict[str, Any]]] = {
     0x030D: ("pause_run", {"run": RUN}, {"reason": "lunch"}),
     0x030E: ("resume_run", {"run": RUN}, {}),
     0x030F: ("run_events", {"run": RUN}, {"after": 12, "limit": 1000}),
+    0x0310: ("for_run", {"to": NODE, "by": NODE, "run": RUN, "asks": 0x0302, "item": {"run": RUN}}, {}),
+    0x0602: (
+        "head",
+        {"run": RUN, "seq": 7, "count": 9, "digest": sha(b"last"), "epoch": 2, "owner": NODE},
+        {"closed": True},
+    ),
 }
 
 HELD = {**FENCE, "node": NODE}

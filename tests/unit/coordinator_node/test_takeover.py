@@ -1,0 +1,262 @@
+"""Two coordinators in one swarm: whose a run is, who takes it, and what each of them may say about it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from coordinator_node.journal_store import read_run
+from coordinator_node.node import CoordinatorRole
+from mesh.errors import StoreUnavailable
+from protocol import subjects
+from protocol.codec import unpack
+from protocol.messages import CancelRun, Head, ListRuns, Result
+from protocol.records import Accepted, Owned
+from tests.support.swarm_memory import Team
+from tests.unit.coordinator_node.test_node import agent, records_of
+
+LEASE_S = 1.0
+GATED = {"id": "slow", "capability": "test.steps"}
+
+
+class Pair:
+    """A swarm with two coordinators, `east` and `west`, and an agent that both know."""
+
+    def __init__(self, team: Team, folder: Path) -> None:
+        self.team = team
+        self.gate = folder / "gate"
+        self.desks: dict[str, CoordinatorRole] = {}
+        self.agents: list[Any] = []
+
+    async def coordinate(self, name: str) -> CoordinatorRole:
+        self.desks[name] = await self.team.coordinate(name, lease_s=LEASE_S)
+        for role in self.agents:
+            self.team.introduce(role.endpoint, role)
+        return self.desks[name]
+
+    async def work(self, name: str, **config: Any) -> None:
+        role = await self.team.work(name, agents=[agent("steps")], **config)
+        self.agents.append(role)
+        for desk in self.desks.values():
+            self.team.coordinator = desk
+            self.team.introduce(role.endpoint, role)
+
+    async def submit(self) -> tuple[str, str, str]:
+        """A run that waits at the gate, its owner and the other one."""
+        run = await self.team.submit({**GATED, "params": {"gate": str(self.gate)}})
+        [owner] = [name for name, desk in self.desks.items() if run in desk.engine.desks]
+        [other] = set(self.desks) - {owner}
+        self.team.coordinator = self.desks[other]
+        return run, owner, other
+
+    async def done(self, run: str) -> None:
+        """Open the gate, and see the run end as it should."""
+        self.gate.touch()
+        assert (await self.team.event("run.closed")).data["outcome"] == "done"
+        assert sum(isinstance(record, Accepted) for record in await records_of(self.team, run)) == 1
+
+
+@pytest.fixture
+async def pair(tmp_path: Path) -> AsyncIterator[Pair]:
+    async with Team(tmp_path) as team:
+        made = Pair(team, tmp_path)
+        await made.coordinate("east")
+        await made.coordinate("west")
+        await made.work("ann")
+        yield made
+
+
+@pytest.mark.requirement("OWN-1")
+async def test_a_coordinator_renews_its_lease_and_deletes_it_when_it_stops(pair: Pair) -> None:
+    board = pair.desks["west"].endpoint.kv
+    key = f"owner.{pair.desks['east'].endpoint.node}"
+    entry = await board.get(key)
+    assert entry is not None
+    value: Any = unpack(entry.value)
+    assert (value["v"], value["ttl_ms"], value["name"], len(value["session"])) == (1, 1000, "east", 8)
+    east = pair.desks["east"].takeover.board
+    await pair.team.until(lambda: east._revision > entry.revision + 2)
+    assert east.others() == ["west"]
+    await pair.team.stop("east")
+    assert await board.get(key) is None
+
+
+@pytest.mark.requirement("OWN-3")
+async def test_the_runs_of_a_coordinator_that_dies_are_finished_by_another(pair: Pair) -> None:
+    run, owner, other = await pair.submit()
+    await pair.team.event("attempt.progress")
+    await pair.team.kill(owner)
+    await pair.team.event("run.owned")
+    assert run in pair.desks[other].engine.desks
+    await pair.done(run)
+    owned = [record for record in await records_of(pair.team, run) if isinstance(record, Owned)]
+    assert [(record.epoch, record.owner) for record in owned] == [(2, pair.desks[other].endpoint.node)]
+
+
+@pytest.mark.requirement("OWN-3")
+async def test_one_that_stops_hands_over_and_one_that_comes_back_takes_nothing(pair: Pair) -> None:
+    run, owner, other = await pair.submit()
+    await pair.team.event("attempt.progress")
+    await pair.team.stop(owner)
+    await pair.team.event("run.owned")
+    back = await pair.coordinate(owner)
+    pair.team.coordinator = pair.desks[other]
+    seen = back.takeover.board._revision
+    await pair.team.until(lambda: back.takeover.board._revision > seen + 6)
+    assert run not in back.engine.desks
+    assert run in pair.desks[other].engine.desks
+    await pair.done(run)
+
+
+@pytest.mark.requirement("OWN-4")
+async def test_without_its_lease_a_coordinator_decides_nothing_and_then_goes_on(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, owner, _ = await pair.submit()
+    desk = pair.desks[owner]
+    await pair.team.event("attempt.progress")
+    board = desk.endpoint.kv
+
+    async def away(*_: object, **__: object) -> int:
+        raise StoreUnavailable("the board is away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(board, "put", away)
+        patch.setattr(board, "get", away)
+        await pair.team.until(lambda: not desk.takeover.board.holds())
+        before = desk.engine.state(run)
+        assert before is not None
+        records = before.records
+        pair.gate.touch()  # the result comes, and waits
+        await pair.team.until(lambda: bool(desk.takeover._waiting))
+        assert before.records == records
+    await pair.done(run)  # whoever has it in the end, the result counts once
+
+
+@pytest.mark.requirement("OWN-4")
+async def test_a_run_that_another_has_taken_is_dropped_without_a_word(pair: Pair) -> None:
+    run, owner, other = await pair.submit()
+    await pair.team.event("attempt.progress")
+    theirs = pair.desks[other]
+    # The other one believes that the owner is gone, and takes the run while the owner works.
+    theirs.takeover.core._seen.clear()
+    theirs.takeover.core.observed({}, theirs.endpoint.clock.monotonic())
+    theirs.takeover._begin(run)
+    await pair.team.event("run.owned")
+    await pair.team.until(lambda: run not in pair.desks[owner].engine.desks)
+    assert run in theirs.engine.desks
+    await pair.done(run)
+    assert not pair.desks[owner].takeover.wanted(subjects.route(subjects.work(run, theirs.endpoint.me)))
+
+
+@pytest.mark.requirement("OWN-5")
+async def test_heads_say_how_far_a_journal_has_come_and_one_that_ends_before_is_broken(pair: Pair) -> None:
+    run, owner, other = await pair.submit()
+    await pair.done(run)
+    theirs = pair.desks[other]
+    await pair.team.until(lambda: theirs.takeover.board.heads.get(run) is not None)
+    await pair.team.until(lambda: theirs.takeover.board.heads[run].closed)
+    head = theirs.takeover.board.heads[run]
+    folded = await read_run(theirs.endpoint, run, head=head)
+    assert folded is not None
+    assert (head.seq, head.count, head.digest) == (folded.link.seq, folded.link.count, folded.link.digest)
+    assert (head.owner, head.epoch) == (pair.desks[owner].endpoint.node, 1)
+    # The journal loses its last message, and with it the end of the run.
+    stream: Any = pair.team.swarm.store.stream("JOURNAL")
+    messages = [seq for seq, found in stream._messages.items() if found.subject == subjects.journal(run)]
+    del stream._messages[messages[-1]]
+    stream._newest[subjects.journal(run)] = messages[-2]
+    await pair.team.stop("east")
+    await pair.team.stop("west")
+    again = await pair.coordinate("east")
+    listed: Any = (await pair.team.ask(ListRuns())).data["runs"]
+    assert [entry["status"] for entry in listed] == ["halted"]
+    assert "the rest is missing" in listed[0]["message"]
+    assert run not in again.engine.desks
+
+
+@pytest.mark.requirement("OWN-5")
+async def test_a_head_that_does_not_verify_is_as_none(pair: Pair) -> None:
+    run, owner, other = await pair.submit()
+    theirs = pair.desks[other]
+    await pair.team.until(lambda: run in theirs.takeover.board.heads)
+    held = theirs.takeover.board.heads.pop(run)
+    theirs.takeover.board.open.pop(run, None)
+    stranger = await pair.team.swarm.join("stranger", ["agent"])
+    forged = Head(run=run, seq=9999, count=9999, digest=bytes(32), epoch=9, owner=held.owner)
+    key = f"head.{run}"
+    entry = await theirs.endpoint.kv.get(key)
+    assert entry is not None
+    await theirs.endpoint.kv.put(key, stranger.seal_head(forged), entry.revision)
+    seen = theirs.takeover.board._revision
+    await pair.team.until(lambda: theirs.takeover.board._revision > seen + 3)
+    assert run not in theirs.takeover.board.heads or theirs.takeover.board.heads[run].seq < 9999
+    await pair.team.kill(owner)
+    await pair.team.event("run.owned")
+    await pair.done(run)
+
+
+@pytest.mark.requirement("OWN-6")
+async def test_whichever_coordinator_is_asked_the_owner_does_it(pair: Pair) -> None:
+    for _ in range(4):  # the one that is asked is drawn by lot
+        run, owner, other = await pair.submit()
+        reply = await pair.team.ask(CancelRun(run=run[-6:], reason="enough"))
+        assert reply.data["run"] == run
+        await pair.team.until(lambda run=run, owner=owner: pair.desks[owner].engine.is_closed(run))
+        state = pair.desks[owner].engine.state(run)
+        assert state is not None
+        assert (state.outcome, state.cancelled_by) == ("cancelled", pair.team.client.node)
+        assert run not in pair.desks[other].engine.desks
+
+
+async def test_messages_about_runs_of_others_are_dropped_before_their_signature(pair: Pair) -> None:
+    run, owner, other = await pair.submit()
+    await pair.team.event("attempt.progress")
+    [worker] = pair.agents
+    node = bytes.fromhex(worker.endpoint.node)
+    heard = pair.desks[other].endpoint.verifier.accepted_from(node)
+    before = pair.desks[owner].endpoint.verifier.accepted_from(node)
+    for step in range(1, 6):
+        result = Result(subtask="other", attempt=1, epoch=1, wall_ms=step)
+        await worker.endpoint.send(subjects.work(run, worker.endpoint.me), [result], run=run)
+    await pair.team.until(lambda: pair.desks[owner].endpoint.verifier.accepted_from(node) >= before + 5)
+    assert pair.desks[other].endpoint.verifier.accepted_from(node) == heard
+    await pair.done(run)
+
+
+async def test_a_run_whose_owner_died_before_the_board_knew_of_it_is_found_in_the_journal(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for desk in pair.desks.values():
+        monkeypatch.setattr(desk.store, "_wrote", lambda *_: None)
+    run, owner, other = await pair.submit()
+    await pair.team.event("attempt.progress")
+    await pair.team.kill(owner)
+    await pair.team.event("run.owned")
+    assert run in pair.desks[other].engine.desks
+    await pair.done(run)
+
+
+async def test_the_result_of_an_ended_run_is_acknowledged_after_its_owner_has_gone(pair: Pair) -> None:
+    run, owner, other = await pair.submit()
+    await pair.done(run)
+    theirs = pair.desks[other]
+    await pair.team.until(
+        lambda: run in theirs.takeover.board.heads and theirs.takeover.board.heads[run].closed
+    )
+    [worker] = pair.agents
+    route = subjects.route(subjects.work(run, worker.endpoint.me))
+    assert not theirs.takeover.wanted(route)
+    await pair.team.stop(owner)
+    await pair.team.until(lambda: theirs.takeover.wanted(route))
+    acked: list[Any] = []
+    await worker.endpoint.listen(
+        subjects.to_node(worker.endpoint.me), lambda received: acked.extend(received.items)
+    )
+    result = Result(subtask="slow", attempt=1, epoch=1, wall_ms=1)
+    await worker.endpoint.send(subjects.work(run, worker.endpoint.me), [result], run=run)
+    await pair.team.until(lambda: bool(acked))
+    assert acked[0].applied is False
