@@ -28,6 +28,8 @@ from .events import (
     DrainAsked,
     Event,
     Fenced,
+    HaltAsked,
+    HaltLifted,
     InputsCached,
     LoadMeasured,
     LocalRecord,
@@ -50,7 +52,7 @@ from .workbook import WorkBook
 
 __all__ = ["Agent"]
 
-_NOT_OUR_FAULT: Final = frozenset({"E_DEADLINE", "E_SHUTDOWN"})
+_NOT_OUR_FAULT: Final = frozenset({"E_DEADLINE", "E_SHUTDOWN", "E_HALTED"})
 """Failures that say nothing about how well this node does the work."""
 
 
@@ -78,6 +80,7 @@ class Agent:
         self.limits = limits
         self.history = history
         self.draining = False
+        self.halted = False
         pools = {spec.name: Pool(spec.slots, spec.queue, spec.shared) for spec in specs}
         self.slots = Slots(limits.slots, pools)
         self._timers: Timers[tuple[Any, ...]] = Timers()
@@ -104,6 +107,8 @@ class Agent:
             Connected: self._connected,
             DrainAsked: self._drain,
             StopAsked: self._stop_all,
+            HaltAsked: self._halt,
+            HaltLifted: self._lift,
             Tick: self._tick,
         }
 
@@ -176,7 +181,12 @@ class Agent:
     def _announced(self, event: Announced, now: float, step: Step) -> None:
         for announce in event.items:
             answer = self._bids.answer(
-                event.run, announce, data_class=event.data_class, draining=self.draining, now=now
+                event.run,
+                announce,
+                data_class=event.data_class,
+                draining=self.draining,
+                halted=self.halted,
+                now=now,
             )
             if answer is not None:
                 step.commands.append(Say(event.run, answer))
@@ -206,7 +216,9 @@ class Agent:
         size = sum(named.ref.size for named in award.inputs)
         room = spec is not None and (self.slots.fits(spec.name) if had_bid else self.slots.room(spec.name))
         # The load was weighed when the bid was made; now the node is bound by it.
-        facts = Facts(award.capability, data_class, size, len(award.inputs), self.draining, 0.0, room)
+        facts = Facts(
+            award.capability, data_class, size, len(award.inputs), self.draining, 0.0, room, self.halted
+        )
         refusal = consider(spec, self.limits, facts)
         if spec is None or refusal is not None:
             code, detail = refusal or ("E_CAPABILITY", f"no agent here is called {award.agent}")
@@ -294,6 +306,16 @@ class Agent:
         self.draining = True
         for attempt in list(self.attempts.values()):
             self._work.stop(attempt, Why.SHUTDOWN, now, step)
+
+    def _halt(self, event: HaltAsked, now: float, step: Step) -> None:
+        self.halted = True
+        self._bids.drop_all()
+        self._work.give_back_waiting("E_HALTED", event.why[:200], step)
+        for attempt in list(self.attempts.values()):
+            self._work.stop(attempt, Why.HALTED, now, step)
+
+    def _lift(self, event: HaltLifted, now: float, step: Step) -> None:
+        self.halted = False
 
     def _tick(self, event: Tick, now: float, step: Step) -> None:
         for kind, *rest in self._timers.pop_due(now):

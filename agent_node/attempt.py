@@ -44,6 +44,7 @@ class Why(Enum):
     SUPERSEDED = "superseded"
     DEADLINE = "deadline"
     SHUTDOWN = "shutdown"
+    HALTED = "halted"
 
 
 @dataclass(slots=True)
@@ -131,6 +132,8 @@ class Attempt:
     def _failure(self, event: WorkFailed | WorkStopped | WorkDone | None) -> tuple[str, str, bool]:
         if self.why is Why.DEADLINE:
             return "E_DEADLINE", f"not done within {self.award.deadline_ms / 1000:g} s; it was stopped", True
+        if self.why is Why.HALTED:
+            return "E_HALTED", "the agents of this node were stopped by order", True
         if self.why is Why.SHUTDOWN and not isinstance(event, WorkFailed):
             return "E_SHUTDOWN", "the node was shut down before the work was done", True
         if isinstance(event, WorkFailed):

@@ -58,7 +58,14 @@ class BidBook:
         return len(self._open)
 
     def answer(
-        self, run: str, announce: Announce, *, data_class: int, draining: bool, now: float
+        self,
+        run: str,
+        announce: Announce,
+        *,
+        data_class: int,
+        draining: bool,
+        now: float,
+        halted: bool = False,
     ) -> Bid | Decline | None:
         """Bid or decline; None for an announcement that a newer round has replaced."""
         place = (run, announce.subtask)
@@ -79,6 +86,7 @@ class BidBook:
                 draining,
                 self.load,
                 self._slots.room(spec.name),
+                halted,
             )
             refused = consider(spec, self._limits, facts)
             if refused is not None:

@@ -15,6 +15,7 @@ from mesh.output import Exit
 from mesh.verbs import Session, command, run_async
 
 from .commands_demo import demo
+from .commands_halt import halt
 
 __all__ = ["COMMANDS"]
 
@@ -132,5 +133,5 @@ agents = click.Group(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 
-COMMANDS: list[click.Command] = [agents, demo]
+COMMANDS: list[click.Command] = [agents, demo, halt]
 """What the entry point `zwerm.commands` hands to the command line."""

@@ -41,6 +41,8 @@ __all__ = [
     "Event",
     "Fenced",
     "Forgot",
+    "HaltAsked",
+    "HaltLifted",
     "InputsCached",
     "LoadMeasured",
     "LocalRecord",
@@ -195,6 +197,18 @@ class StopAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class HaltAsked:
+    """Stop everything that runs and take nothing, until it is lifted: an admin, or the device's owner, has ordered it."""
+
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HaltLifted:
+    """Work may be taken again."""
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """The time that `deadline()` named has come."""
 
@@ -215,6 +229,8 @@ Event: TypeAlias = (
     | Connected
     | DrainAsked
     | StopAsked
+    | HaltAsked
+    | HaltLifted
     | Tick
 )
 

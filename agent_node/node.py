@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from mesh.errors import MeshError
+from mesh.halt_file import LOCAL
 from mesh.home import private_write
 from protocol import subjects
 from protocol.messages import (
@@ -50,6 +51,8 @@ from .events import (
     Connected,
     DrainAsked,
     Event,
+    HaltAsked,
+    HaltLifted,
     LoadMeasured,
     Say,
     Start,
@@ -64,6 +67,7 @@ from .history import History
 from .load_proc import LoadMeter
 from .outbox_file import OutboxFile
 from .policy import Limits
+from .running_proc import FOLDER, Running
 
 if TYPE_CHECKING:
     from mesh.endpoint import Endpoint, Received
@@ -77,6 +81,8 @@ _SAVE_EVERY: Final = 30
 """Measurements of the load between two savings of the history."""
 _STOP_S: Final = 4.0
 """How long killing what runs, and saying so, may take when the node goes down."""
+_HALT_S: Final = 3.0
+"""How long ending everything may take after an order to halt, before what was ended so far is said."""
 _SAY_S: Final = 1.0
 """How long the last messages may take to leave."""
 _ENDINGS: Final = (Result, Failed, Cancelled)
@@ -98,7 +104,11 @@ class AgentRole:
         jobs = endpoint.home / "jobs"
         shutil.rmtree(jobs, ignore_errors=True)
         jobs.mkdir(mode=0o700, parents=True)
-        adapters, self.left_out = build(Place(self.config, jobs), functions)
+        self._running = Running(endpoint.home / FOLDER, forbidden_by=endpoint.home / LOCAL)
+        left_over = self._running.end_left_over()
+        if left_over:
+            log.warning("%d processes of an earlier start still ran and were ended", left_over)
+        adapters, self.left_out = build(Place(self.config, jobs, self._running), functions)
         self._adapters = {adapter.spec.name: adapter for adapter in adapters}
         self._history_file = endpoint.home / "history.json"
         self._saved = 0
@@ -130,6 +140,10 @@ class AgentRole:
         self._failure: AgentError | None = None
         self._broken = asyncio.Event()
         self._closing = False
+        self._deferred: list[Event] = []
+        self._work: asyncio.TaskGroup | None = None
+        endpoint.halts.has_workers = True
+        endpoint.halts.subscribe(self._on_halts)
         for out in self.left_out:
             log.warning("agent %s is not offered: %s %s", out.name, out.error.message, out.error.hint)
 
@@ -166,12 +180,15 @@ class AgentRole:
         try:
             async with asyncio.TaskGroup() as work:
                 self._executor.use(work)
+                self._work = work
                 async with asyncio.TaskGroup() as service:
                     speakers = [
                         service.create_task(self._speak()),
                         service.create_task(self._speak_endings()),
                     ]
                     watch = service.create_task(self._watch_load())
+                    if self.endpoint.halts.halted:
+                        self._halt()
                     await self._listen()
                     self._take(Connected())
                     await _first_of(service, stop, self._broken)
@@ -198,12 +215,47 @@ class AgentRole:
 
     def _on_message(self, received: Received) -> None:
         event = _event_of(received)
-        if event is not None:
+        if event is None:
+            return
+        if isinstance(event, Awarded) and not self.endpoint.halts.sure:
+            self._deferred.append(event)  # it may be that the swarm was halted while this node was away
+        else:
             self._take(event)
 
     def _on_bus_state(self, state: Any, _reason: str) -> None:
         if state.value == "connected":
             self._take(Connected())
+
+    # --- orders to halt ---
+
+    def _on_halts(self) -> None:
+        """An order came, or whether there is one has been looked up."""
+        halts = self.endpoint.halts
+        if halts.pending and halts.halted:
+            self._halt()
+        elif halts.pending:
+            self._running.halted = False
+            self._take(HaltLifted())
+            halts.carried_out(0)
+        if halts.sure and self._deferred:
+            deferred, self._deferred = self._deferred, []
+            for event in deferred:
+                self._take(event)
+
+    def _halt(self) -> None:
+        self._running.halted = True
+        self._take(HaltAsked(self.endpoint.halts.why))
+        if self._work is not None and not self._closing:
+            self._work.create_task(self._end_processes())
+
+    async def _end_processes(self) -> None:
+        """Kill first and ask nobody; then see that the work has noticed, and that nothing was started meanwhile."""
+        stopped = await asyncio.to_thread(self._running.kill)
+        await self._until_idle(_HALT_S)
+        stopped += await asyncio.to_thread(self._running.kill)
+        log.warning("halted: %d processes were ended", stopped)
+        if self.endpoint.halts.halted:
+            self.endpoint.halts.carried_out(stopped)
 
     def _now(self) -> float:
         return self._epoch + self._clock.monotonic()

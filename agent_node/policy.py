@@ -74,6 +74,7 @@ class Facts(NamedTuple):
     draining: bool
     load: float
     room: bool
+    halted: bool = False
 
 
 class Refusal(NamedTuple):
@@ -101,6 +102,8 @@ def consider(spec: AgentSpec | None, limits: Limits, facts: Facts) -> Refusal | 
         return Refusal("E_TOO_LARGE", f"{facts.inputs:,} inputs; {spec.name} takes {spec.max_inputs:,}")
     if facts.draining:
         return Refusal("E_DRAINING", "this node is going down and takes nothing new")
+    if facts.halted:
+        return Refusal("E_HALTED", "its agents were stopped by order and take nothing")
     if facts.load > limits.max_load:
         return Refusal(
             "E_LOAD", f"its processors are {facts.load:.0%} busy; the owner allows {limits.max_load:.0%}"

@@ -10,10 +10,21 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-__all__ = ["MARK_NAME", "descendants", "end_descendants", "kill_all", "marked", "reap", "signal_group"]
+__all__ = [
+    "MARK_NAME",
+    "dead",
+    "descendants",
+    "end_descendants",
+    "kill_all",
+    "marked",
+    "marked_with",
+    "reap",
+    "signal_group",
+]
 
 MARK_NAME: Final = "ZWERM_JOB"
 """The environment variable that every process of a job inherits."""
@@ -46,12 +57,17 @@ def descendants(pid: int) -> list[int]:
 
 def marked(mark: str) -> list[int]:
     """Processes of ours whose environment carries the mark."""
-    needle = f"{MARK_NAME}={mark}".encode()
-    found: list[int] = []
+    return sorted(marked_with([mark]))
+
+
+def marked_with(marks: Iterable[str]) -> set[int]:
+    """Processes of ours whose environment carries one of the marks."""
+    needles = {f"{MARK_NAME}={mark}".encode() for mark in marks}
+    found: set[int] = set()
     for entry in _PROC.glob("[0-9]*/environ"):
         try:
-            if needle in entry.read_bytes().split(b"\0"):
-                found.append(int(entry.parent.name))
+            if not needles.isdisjoint(entry.read_bytes().split(b"\0")):
+                found.add(int(entry.parent.name))
         except (OSError, ValueError):
             continue
     return found
@@ -78,7 +94,7 @@ def kill_all(pid: int | None, mark: str) -> int:
 def end_descendants(pid: int) -> None:
     """Kill everything that a process has started and leave the process itself (a worker after a job: nothing of it may run on)."""
     for _ in range(_ROUNDS):
-        children = [child for child in descendants(pid) if not _dead(child)]
+        children = [child for child in descendants(pid) if not dead(child)]
         if not children:
             return
         for child in children:
@@ -93,7 +109,7 @@ def reap() -> None:
             pass
 
 
-def _dead(pid: int) -> bool:
+def dead(pid: int) -> bool:
     """Whether a process has ended and only waits for its parent to notice."""
     try:
         stat = (_PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")

@@ -26,6 +26,7 @@ import msgpack
 from .confine_proc import needed_by_python
 from .errors import WorkError, plain
 from .job import OUTPUTS_MAX, Emit, Job, Made, Outcome
+from .running_proc import Running
 from .tree_proc import MARK_NAME, end_descendants, kill_all, signal_group
 
 __all__ = ["ASK_S", "TERM_S", "WorkerLimits", "WorkerPool"]
@@ -117,6 +118,7 @@ class WorkerPool:
         path: Sequence[str] = (),
         env: dict[str, str] | None = None,
         confined: bool = False,
+        running: Running | None = None,
     ) -> None:
         """Args: `path` is where modules are found (the node's own places when left out); `confined`, see `confine_proc`."""
         self.name = name
@@ -124,6 +126,7 @@ class WorkerPool:
         self._folder = folder
         self._path = list(path)
         self._confined = confined
+        self._running = running
         self._env = env or {}
         self._idle: list[_Worker] = []
         self._all: set[_Worker] = set()
@@ -175,6 +178,7 @@ class WorkerPool:
         self._idle.clear()
         for worker in workers:
             await worker.end()
+            self._ended(worker.mark)
 
     async def _take(self) -> _Worker:
         while self._idle:
@@ -194,10 +198,18 @@ class WorkerPool:
 
     async def _retire(self, worker: _Worker) -> int:
         self._all.discard(worker)
-        return await worker.end()
+        status = await worker.end()
+        self._ended(worker.mark)
+        return status
+
+    def _ended(self, mark: str) -> None:
+        if self._running is not None:
+            self._running.ended(mark)
 
     async def _start(self) -> _Worker:
         mark = os.urandom(8).hex()
+        if self._running is not None:
+            self._running.begin(mark, self.name)
         descriptor, name = tempfile.mkstemp(prefix=f".{self.name}-", suffix=".err", dir=self._folder)
         environment = {
             "PATH": os.environ.get("PATH", os.defpath),
@@ -223,6 +235,7 @@ class WorkerPool:
             )
         except OSError as error:
             os.unlink(name)  # noqa: PTH108 - one system call
+            self._ended(mark)
             raise WorkError(
                 "E_WORKER", f"no worker process can be started: {error.strerror}", again=True
             ) from None
@@ -231,6 +244,8 @@ class WorkerPool:
         worker = _Worker(process, Path(name), mark)
         self._all.add(worker)
         try:
+            if self._running is not None:
+                self._running.started(mark, process.pid)
             limits = {
                 "memory": self.limits.memory,
                 "files": self.limits.files,

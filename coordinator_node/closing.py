@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 BLAMELESS: Final = frozenset(
-    {"E_NODE_GONE", "E_RESTARTED", "E_LEASE", "E_DRAINING", "E_SHUTDOWN", "E_CANCELLED"}
+    {"E_NODE_GONE", "E_RESTARTED", "E_LEASE", "E_DRAINING", "E_SHUTDOWN", "E_CANCELLED", "E_HALTED"}
 )
 """Ends of attempts that say more about a device than about the work."""
 _POLITE: Final = frozenset({"E_DRAINING", "E_SHUTDOWN", "E_CANCELLED"})
@@ -54,7 +54,11 @@ def give_up(
     """
     last = subtask.attempts[-1]
     tries = subtask.skeleton.tries
-    ended = [attempt for attempt in subtask.tried if attempt.status in ("failed", "rejected")]
+    ended = [
+        attempt
+        for attempt in subtask.tried
+        if attempt.status in ("failed", "rejected") and attempt.code != "E_HALTED"
+    ]
     blamed = sum(1 for attempt in ended if attempt.code not in BLAMELESS)
     if last.retryable and blamed < tries:
         bad = [attempt for attempt in ended if attempt.code not in _POLITE]

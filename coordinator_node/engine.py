@@ -37,6 +37,7 @@ from .orders import (
     AnswersReceived,
     CancelAsked,
     Event,
+    HaltChanged,
     NodeLost,
     NodeSeen,
     PauseAsked,
@@ -117,6 +118,8 @@ class Engine:
             lost_grace_s=self.settings.lost_grace_s,
             not_before=now + self.settings.settle_s,
         )
+        self.halted = False
+        """By order nothing is announced or awarded."""
         self.desks: dict[str, Desk] = {}
         self.refused: Counter[str] = Counter()
         """Claims that were signed and yet false, by code: `E_FENCE` names an attempt that was never awarded to its sender."""
@@ -139,6 +142,7 @@ class Engine:
             ResultChecked: self.work.checked,
             NodeSeen: self._node_seen,
             NodeLost: self._node_lost,
+            HaltChanged: self.runs.halt_changed,
             Tick: self._nothing,
         }
 
@@ -201,8 +205,8 @@ class Engine:
         self.touched[run] = None
 
     def add(self, desk: Desk, name: str, *, pause: bool = False) -> None:
-        """A subtask waits for a seller, after a pause if it came back without success. While its run is paused it just stays ready."""
-        if desk.state.paused:
+        """A subtask waits for a seller, after a pause if it came back without success. While its run is paused, or the swarm halted, it just stays ready."""
+        if self.halted or desk.state.paused:
             return
         capability = desk.state.subtasks[name].skeleton.capability
         if pause:

@@ -29,7 +29,7 @@ _RATIO_PRIOR: Final = 3.0
 _RATIO_MAX: Final = 8.0
 _CLAIMS_PRIOR: Final = 4.0
 """How many results a node's word is taken for its deed, before it is corrected by half of what it was off."""
-_BLAMELESS: Final = frozenset({"E_CANCELLED", "E_DRAINING", "E_SHUTDOWN", "E_RESTARTED"})
+_BLAMELESS: Final = frozenset({"E_CANCELLED", "E_DRAINING", "E_SHUTDOWN", "E_RESTARTED", "E_HALTED"})
 
 
 @dataclass(slots=True)

@@ -142,6 +142,8 @@ class CoordinatorRole:
                 for presence in self.endpoint.roster.alive(self._clock.now()):
                     self.take(NodeIsHere(_info(presence)))
                 self.endpoint.roster.subscribe(self._on_roster)
+                self.endpoint.halts.subscribe(self._on_halts)
+                self._on_halts()
                 if await self._recover(stop):
                     await self._listen()
                     self.serving.set()
@@ -238,6 +240,12 @@ class CoordinatorRole:
             self.take(NodeLost(change.node, change.reason))
         else:
             self.take(NodeIsHere(_info(change.presence)))
+
+    def _on_halts(self) -> None:
+        order = self.endpoint.halts.order
+        on = order is not None and order.on
+        if on != self.engine.halted:
+            self.take(orders.HaltChanged(on))
 
     def take(self, event: orders.Event) -> None:
         """Hand an event to the engine and its step to the journal; what that causes at once comes next, not inside."""

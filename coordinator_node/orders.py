@@ -47,6 +47,7 @@ __all__ = [
     "CheckResult",
     "Command",
     "Event",
+    "HaltChanged",
     "NodeInfo",
     "NodeLost",
     "NodeSeen",
@@ -199,6 +200,13 @@ class NodeLost:
 
 
 @dataclass(frozen=True, slots=True)
+class HaltChanged:
+    """An admin has ordered every agent to stop (`on`), or to go on."""
+
+    on: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """The time that `deadline()` named has come."""
 
@@ -216,6 +224,7 @@ Event: TypeAlias = (
     | ResultChecked
     | NodeSeen
     | NodeLost
+    | HaltChanged
     | Tick
 )
 

@@ -23,6 +23,7 @@ from .fold import apply
 from .offers import Brief
 from .orders import (
     CancelAsked,
+    HaltChanged,
     PauseAsked,
     ResumeAsked,
     RunAccepted,
@@ -216,6 +217,22 @@ class Runs:
         for name in list(desk.state.ready):
             self._engine.scheduler.forget((desk.run, name))
             self._engine.purse.give_up(desk, name, why)
+
+    def halt_changed(self, event: HaltChanged) -> None:
+        """Every agent stops, or goes on: what waits for one is put up by nobody meanwhile."""
+        if event.on == self._engine.halted:
+            return
+        self._engine.halted = event.on
+        for desk in list(self._engine.desks.values()):
+            if desk.state.status != "open" or desk.state.paused:
+                continue
+            if event.on:
+                self._drop_rounds(desk, withdraw=True)
+            for name in list(desk.state.ready):
+                if event.on:
+                    self._engine.scheduler.forget((desk.run, name))
+                else:
+                    self._engine.add(desk, name)
 
     def _cancel_open(self, desk: Desk) -> None:
         self._drop_rounds(desk, withdraw=True)

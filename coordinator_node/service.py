@@ -369,6 +369,7 @@ class RunsService:
                 "slots_used": presence.slots_used,
                 "load": presence.load,
                 "refused": presence.refused,
+                "halted": presence.halted,
                 "seen_s": round(max(0.0, now - presence.seen), 1),
                 "agents": [card.model_dump() for card in presence.agents],
                 "held": role.engine.market.sellers[presence.node].held

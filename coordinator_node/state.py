@@ -102,7 +102,7 @@ class SubtaskState:
         """Node -> how often it failed this subtask in its present form."""
         counts: dict[str, int] = {}
         for attempt in self.tried:
-            if attempt.status in ("failed", "rejected"):
+            if attempt.status in ("failed", "rejected") and attempt.code != "E_HALTED":
                 counts[attempt.node] = counts.get(attempt.node, 0) + 1
         return counts
 

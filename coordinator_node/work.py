@@ -263,7 +263,7 @@ class Work:
             and engine.market.slots(bid.node, live.capability)
             and not engine.market.limited(bid.node, live.capability)
         ]
-        if standing and not desk.state.paused:
+        if standing and not (desk.state.paused or engine.halted):
             engine.market.fly(live.capability, +1)
             reason = f"next best: {engine.market.name(live.node)} refused ({item.code})"
             engine.award_to(desk, subtask, live.round, standing, [], reason)

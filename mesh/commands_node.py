@@ -97,10 +97,16 @@ def status(session: Session) -> int:
             }
         )
 
+    stored: list[bytes] = []
+
     async def ask() -> None:
         from protocol.messages import ListNodes, ListRuns
 
+        from .halting import HALT_KEY
+
         async with connect_home(home, timeout_s=min(session.timeout_s or 5.0, 5.0)) as swarm:
+            entry = await swarm.endpoint.workspace.swarm.get(HALT_KEY)
+            stored.extend([entry.value] if entry is not None else [])
             document["nodes"] = (await swarm.endpoint.call("runs", ListNodes(), timeout_s=5.0)).data.get(
                 "nodes", []
             )
@@ -112,6 +118,7 @@ def status(session: Session) -> int:
         run_async(ask(), timeout_s=session.timeout_s)
     except MeshError as error:
         problems.append({"code": error.code, "message": error.message, "hint": error.hint})
+    problems += _halt_problem(home, stored)
     up_count = sum(1 for entry in document["nodes"] if entry.get("state") == "up")
     healthy = not problems
     document["swarm"]["healthy"] = healthy
@@ -136,6 +143,22 @@ def status(session: Session) -> int:
         out.warn(f"{problem['code']}  {problem['message']}   Next: {problem['hint']}")
     out.document("status", document)
     return Exit.OK if healthy else Exit.FAILED
+
+
+def _halt_problem(home: Any, stored: list[bytes]) -> list[dict[str, str]]:
+    """That this device, or the swarm, was halted."""
+    from .errors import MeshError
+    from .halt_watch import what_holds
+    from .membership import Membership
+
+    try:
+        halts = what_holds(Membership.load(home), *stored)
+    except MeshError:
+        return []
+    if not halts.halted:
+        return []
+    lift = "zwerm halt --local --lift" if halts.local is not None else "zwerm halt --lift"
+    return [{"code": "E_HALTED", "message": halts.why, "hint": lift}]
 
 
 @command()

@@ -291,7 +291,7 @@ def print_nodes(out: Out, nodes: Sequence[dict[str, Any]], me: str) -> None:
         [
             (
                 f"{'*' if node['node'] == me else ' '} {node['name']}",
-                node["state"],
+                "halted" if node.get("halted") and node["state"] == "up" else node["state"],
                 f"{node['slots_used']}/{node['slots']}",
                 f"{node['load']:.0%}",
                 len(node["agents"]),

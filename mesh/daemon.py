@@ -24,6 +24,8 @@ from .clock import Clock, SystemClock
 from .config import Config, load_config
 from .endpoint import Endpoint
 from .errors import MeshError
+from .halt_watch import HaltWatch
+from .halting import Halts
 from .home import Home
 from .loop import parent_gone
 from .membership import Membership
@@ -110,6 +112,8 @@ class Daemon:
         self.endpoints: dict[str, Endpoint] = {}
         self.failure: BaseException | None = None
         self.enroller: EnrollerService | None = None
+        self.halts = Halts()
+        self._halt_watch: HaltWatch | None = None
         self._make_role = make_role
 
     async def run(
@@ -142,6 +146,11 @@ class Daemon:
                 self.say("Stopping …")
         if self.failure is not None:
             raise self.failure
+
+    def look(self) -> None:
+        """The owner of this device has halted it, or lets it go on: a file of the home says which."""
+        if self._halt_watch is not None:
+            self._halt_watch.look()
 
     # --- start -------------------------------------------------------------------------------------------------------------------
 
@@ -215,11 +224,19 @@ class Daemon:
             started_ms=int(self.clock.now() * 1000),
         )
         facts.refused = self._refused
+        facts.halts = self.halts
         role_stop = asyncio.Event()
         presence_stop = asyncio.Event()
         # Not begun before all of them are made: a role that cannot be made leaves no coroutine behind.
         jobs: dict[str, Callable[[], Awaitable[None]]] = {}
 
+        main = self.endpoints.get("agent") or next(iter(self.endpoints.values()))
+        for endpoint in self.endpoints.values():
+            endpoint.halts = self.halts
+        watch = self._halt_watch = HaltWatch(membership, main, self.halts)
+        watch.load()  # before any role is made, so that none does anything that it may not do
+        await watch.begin()
+        jobs["halt"] = partial(watch.run, presence_stop)
         if "enroller" in self.endpoints:
             from .enroller import EnrollerService
 
@@ -242,7 +259,6 @@ class Daemon:
         agent = self.roles.get("agent")
         if agent is not None:
             _describe(facts, agent)
-        main = self.endpoints.get("agent") or next(iter(self.endpoints.values()))
         jobs["presence"] = partial(
             announce_presence,
             main,
@@ -289,6 +305,7 @@ class Daemon:
         for role in self.roles.values():
             count: Callable[[], int] | None = getattr(role, "refused", None)
             refused += count() if count is not None else 0
+        refused += sum(self.halts.counts.values())
         return refused + (sum(self.enroller.counts.values()) if self.enroller is not None else 0)
 
     def _fail(self, error: BaseException, stop: asyncio.Event) -> None:
@@ -376,9 +393,10 @@ async def run_until_signalled(
 
     for name in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(name, on_signal)
+    loop.add_signal_handler(signal.SIGUSR1, daemon.look)
     try:
         async with background(watch_parent()):
             await daemon.run(stop, ready=ready)
     finally:
-        for name in (signal.SIGINT, signal.SIGTERM):
+        for name in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
             loop.remove_signal_handler(name)

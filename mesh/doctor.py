@@ -143,6 +143,7 @@ def _settings(home: Home) -> list[Finding]:
 
 def _membership(home: Home) -> list[Finding]:
     from .clock import SystemClock
+    from .halt_watch import what_holds
     from .membership import Membership
 
     try:
@@ -173,6 +174,10 @@ def _membership(home: Home) -> list[Finding]:
         )
     else:
         findings.append(Finding("ok", "", f"daemon runs (process {pid})"))
+    halts = what_holds(membership)
+    if halts.halted:
+        lift = "zwerm halt --local --lift" if halts.local is not None else "zwerm halt --lift"
+        findings.append(Finding("warning", "W_HALTED", f"no agent works here: {halts.why}", lift))
     findings.append(asyncio.run(_bus(membership)))
     return findings
 

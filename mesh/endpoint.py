@@ -29,6 +29,7 @@ from protocol.verify import Accepted, Directory, Member, Verifier
 from .bus import Bus, Msg, Subscription
 from .clock import Clock
 from .errors import MeshError
+from .halting import Halts
 from .roster import Roster
 from .wire import decode, packed, seal_items
 from .workspace import Workspace
@@ -188,6 +189,8 @@ class Endpoint:
         self.kv = workspace.board
         self.roster = roster or Roster()
         self.verifier = verifier
+        self.halts = Halts()
+        """Whether this device may work; the daemon puts one for all of its connections here."""
         self.handler_errors: Counter[str] = Counter()
         self._sealer = sealer
         self._certificates = certificates

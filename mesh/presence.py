@@ -17,6 +17,7 @@ from protocol.messages import AgentCard, Goodbye, Heartbeat, Hello, Who
 from .bus import BusState
 from .endpoint import Endpoint, Received
 from .errors import MeshError
+from .halting import Halts
 from .roster import HEARTBEAT_S
 
 __all__ = ["HELLO_EVERY", "Facts", "announce_presence", "watch_presence"]
@@ -42,6 +43,7 @@ class Facts:
         self.slots: Callable[[], tuple[int, int]] = lambda: (0, 0)
         self.load: Callable[[], float] = lambda: 0.0
         self.refused: Callable[[], int] = lambda: 0
+        self.halts = Halts()
 
     def hello(self) -> Hello:
         """The introduction."""
@@ -64,6 +66,9 @@ class Facts:
             slots=total,
             running=used,
             refused=self.refused(),
+            halted=self.halts.halted,
+            halt=self.halts.obeyed,
+            stopped=min(1 << 20, self.halts.stopped) if self.halts.halted else 0,
         )
 
 
@@ -84,6 +89,7 @@ async def announce_presence(
 
     if on_demand:
         await endpoint.listen(subjects.to_node(endpoint.me), on_who)
+    facts.halts.on_obeyed(wake.set)  # whoever halted the swarm waits for the word
     endpoint.bus.on_state(on_state)
     beats = 0
     introduce = True

@@ -37,6 +37,7 @@ class Presence:
     slots_used: int = 0
     load: float = 0.0
     refused: int = 0
+    halted: bool = False
     session: bytes = b""
     first_seen: float = 0.0
     seen: float = 0.0
@@ -88,6 +89,7 @@ class Roster:
             slots=message.slots,
             slots_used=known.slots_used if known and not restarted else 0,
             load=known.load if known else 0.0,
+            halted=known.halted if known else False,
             session=session,
             first_seen=known.first_seen if known else now,
             seen=now,
@@ -108,6 +110,7 @@ class Roster:
         presence.slots = message.slots
         presence.slots_used = message.slots_used
         presence.refused = message.refused
+        presence.halted = message.halted
         return self._tell([NodeSeen(presence, restarted=False)]) if was_gone else []
 
     def goodbye(self, node: str, message: Goodbye) -> list[Change]:

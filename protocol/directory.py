@@ -16,9 +16,10 @@ from .signing import PublicKey, prepare
 if TYPE_CHECKING:
     from .certificate import Certificate
 
-__all__ = ["Directory", "Grant", "Member"]
+__all__ = ["NEVER_MS", "Directory", "Grant", "Member"]
 
 NEVER_MS: Final = 1 << 62
+"""The time of what has not happened."""
 
 
 class Grant:

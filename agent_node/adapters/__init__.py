@@ -19,6 +19,7 @@ from agent_node.confine_proc import level
 from agent_node.errors import AdapterError, AgentError
 from agent_node.history import Prior
 from agent_node.policy import AgentSpec, allowed
+from agent_node.running_proc import Running
 
 from .base import Adapter
 
@@ -37,6 +38,8 @@ class Place:
 
     config: NodeConfig
     jobs: Path
+    running: Running | None = None
+    """Where started processes are entered; None: nowhere (a try without a node)."""
 
     @property
     def queue(self) -> int:
@@ -134,7 +137,7 @@ def _pool(name: str, place: Place, **more: Any) -> Any:
         recycle_jobs=worker.recycle_jobs,
         recycle_bytes=worker.recycle_mib * _MIB,
     )
-    return WorkerPool(name, place.jobs, limits, **more)
+    return WorkerPool(name, place.jobs, limits, running=place.running, **more)
 
 
 def _documents(place: Place) -> Adapter | None:

@@ -30,6 +30,7 @@ from typing import Any, Final
 from agent_node.config import AgentEntry
 from agent_node.errors import AdapterError, WorkError, plain
 from agent_node.policy import AgentSpec
+from agent_node.running_proc import Running
 from agent_node.sandbox_proc import INSIDE, check_sandbox, sandboxed
 from agent_node.tree_proc import MARK_NAME, kill_all, signal_group
 
@@ -74,17 +75,20 @@ def from_entry(entry: AgentEntry, place: Place) -> Command:
     """A program says nothing while it works, so its longest silence is as long as it may take."""
     spec = spec_of(entry, place, quiet_ms=round(quiet_s * 1000))
     limits = CommandLimits(entry.timeout_s, entry.memory_mib << 20, entry.output_mib << 20)
-    return Command(spec, entry, limits)
+    return Command(spec, entry, limits, place.running)
 
 
 class Command:
     """One program, run once for each job."""
 
-    def __init__(self, spec: AgentSpec, entry: AgentEntry, limits: CommandLimits) -> None:
+    def __init__(
+        self, spec: AgentSpec, entry: AgentEntry, limits: CommandLimits, running: Running | None = None
+    ) -> None:
         self._spec = spec
         self._entry = entry
         self._argv = list(entry.argv or [])
         self._limits = limits
+        self._running = running
         self._boxed = entry.sandbox != "none"
 
     @property
@@ -107,13 +111,24 @@ class Command:
 
     async def run(self, job: Job, emit: Emit) -> Outcome:
         """Run the program once."""
-        out = job.dir / "out"
         root = INSIDE if self._boxed else job.dir
         order = json.dumps(self._order(job, root), ensure_ascii=False).encode("utf-8")
         mark = os.urandom(8).hex()
+        if self._running is not None:
+            self._running.begin(mark, self._spec.name)
+        try:
+            return await self._run(job, emit, mark, order)
+        finally:
+            if self._running is not None:
+                self._running.ended(mark)
+
+    async def _run(self, job: Job, emit: Emit, mark: str, order: bytes) -> Outcome:
+        out = job.dir / "out"
         before, began = _children_cpu_s(), asyncio.get_running_loop().time()
         process = await self._start(job, mark)
         try:
+            if self._running is not None:
+                self._running.started(mark, process.pid)
             async with asyncio.TaskGroup() as tasks:
                 feeding = tasks.create_task(_feed(process, order))
                 problem = await self._watch(process, job, emit)

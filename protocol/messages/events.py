@@ -60,7 +60,9 @@ class CharterNotice(Item):
 
 
 class Halt(Item):
-    """0503: stop every agent process now."""
+    """0503: stop every agent process now, or go on (the signed order itself is the authority)."""
 
     halt: Annotated[bytes, Field(max_length=4096)]
     reason: Note = ""
+    certificate: Annotated[bytes, Field(max_length=4096)] = b""
+    """Of the admin that signed it, so that whoever holds the charter can judge it."""

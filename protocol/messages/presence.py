@@ -48,6 +48,10 @@ class Heartbeat(Item):
     """Envelopes that this node has refused since it started (invariant 8: counted and shown)."""
     halted: bool = False
     """Its agents were stopped by order, and it takes no work."""
+    halt: Annotated[int, Field(ge=0, le=1 << 48)] = 0
+    """Number of the newest order to halt or to go on that it has carried out; 0: none."""
+    stopped: Annotated[int, Field(ge=0, le=1 << 20)] = 0
+    """Processes that it ended because of the order."""
 
 
 class Goodbye(Item):

@@ -240,6 +240,7 @@ def all_items() -> dict[str, tuple[Field, ...]]:
         **items("## Plan"),
         **items("## Records", "record"),
         **items("## Revocations"),
+        **items("## Halts"),
     }
 
 

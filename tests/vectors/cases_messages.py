@@ -100,6 +100,11 @@ ADDED: dict[int, dict[str, Any]] = {
     0x0301: {"budget": {**USED, "wall_ms": 60_000}, "parent": RUN},
     0x0302: {"subtask": "read.3"},
 }
+# Added later to revision 3: under names of their own, since a published vector is never changed.
+ADDED_LATER: dict[int, dict[str, Any]] = {
+    0x0202: {"halt": 2, "stopped": 3},
+    0x0503: {"certificate": b"\xc1\x4f"},
+}
 MESSAGES_3: dict[int, tuple[str, dict[str, Any], dict[str, Any]]] = {
     0x030D: ("pause_run", {"run": RUN}, {"reason": "lunch"}),
     0x030E: ("resume_run", {"run": RUN}, {}),
@@ -198,6 +203,13 @@ def messages() -> Iterator[Case]:
         for key in added:
             wrong = [{**item, key: 7.5}]
             yield case(f"e-{name}-3-{key}", "E_SCHEMA", "MSG-4", f"7.5 for {key}.", kind, wrong)
+    for kind, added in ADDED_LATER.items():
+        name, required, more = MESSAGES[kind]
+        item = {**required, **more, **ADDED.get(kind, {}), **added}
+        yield case(f"ok-{name}-halt", "OK", "MSG-4", f"A {name} with what halting needs.", kind, [item])
+        for key in added:
+            wrong = [{**item, key: 7.5}]
+            yield case(f"e-{name}-halt-{key}", "E_SCHEMA", "MSG-4", f"7.5 for {key}.", kind, wrong)
     confirm, bid = 0x0112, MESSAGES[0x0102][1]
     yield case("ok-250", "OK", "MSG-1", "250 items.", confirm, [FENCE] * 250, 250)
     yield case("e-251", "E_SCHEMA", "MSG-1", "251 items.", confirm, [FENCE] * 251)

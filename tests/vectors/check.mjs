@@ -171,7 +171,7 @@ function rows(title, head) {
 const count = (text) => { const [base, power] = text.replaceAll(",", "").split("^"); return BigInt(base) ** BigInt(power ?? 1); };
 const words = new Map(rows("### Fields", "word").map(([word, meaning]) => [word, meaning]));
 const layouts = new Map();
-for (const [title, head] of [["### Fields", "item"], ["## Records", "record"], ["## Revocations", "item"]])
+for (const [title, head] of [["### Fields", "item"], ["## Records", "record"], ["## Revocations", "item"], ["## Halts", "item"]])
   for (const [name, fields] of rows(title, head))
     layouts.set(name, fields === "none" ? [] : fields.split("; ").map((part) => {
       const [, key, type, fallback] = part.match(/^(\w+): (.+?)(?: = (.+))?$/);
@@ -297,6 +297,18 @@ function openRevocations(raw, charter) {
 }
 const within = (some, all) => some.every((item) => all.includes(item));
 const chainOf = (given) => openChain(given.chain.map(hex), hex(given.swarm_id));
+function openHalt(raw, certificate, charter) {
+  const by = openCertificate(certificate, charter, null);
+  const order = decode(openObject(raw, 8, by.sig));
+  need(holdsItem("Halt order", order), "E_SCHEMA");
+  need(same(order.get("swarm"), charter.swarmId), "E_SWARM");
+  inItsTime(by, order.get("at"));
+  need(by.ro.includes("admin"), "E_ROLE");
+}
+function inItsTime(c, now) {
+  need(now + 30n >= c.nbf, "E_NOT_YET");
+  need(now < c.exp, "E_CERT_EXPIRED");
+}
 function openCertificate(raw, charter, now) {
   const head = frame(raw);
   need(head.kind === 2, "E_TYPE");
@@ -308,8 +320,8 @@ function openCertificate(raw, charter, now) {
   need(same(c.iss, head.issuer), "E_ISSUER");
   const grant = charter.grant(head.issuer, c.nbf);
   need(within(c.ro, grant.roles) && within(c.zn, grant.zones) && c.exp - c.nbf <= grant.max_ttl && c.exp <= grant.exp, "E_GRANT");
-  need(now + 30n >= c.nbf, "E_NOT_YET");
-  need(now < c.exp, "E_CERT_EXPIRED");
+  if (now !== null) inItsTime(c, now);
+  return c;
 }
 function openRecord(raw, charter, issued) {
   const head = frame(raw);
@@ -427,7 +439,8 @@ const KINDS = {
   "sealed-envelope": (g) => ({ plaintext: unseal(hex(g.private_key), hex(g.hex).subarray(110, -64), cat("swarm-box-v1", hex(g.hex).subarray(0, 106))).toString("hex") }),
   object: (g) => void openObject(hex(g.hex), g.object_kind, hex(g.public_key)),
   charter: (g) => void chainOf(g),
-  certificate: (g) => openCertificate(hex(g.hex), chainOf(g), BigInt(g.now_s)),
+  certificate: (g) => void openCertificate(hex(g.hex), chainOf(g), BigInt(g.now_s)),
+  halt: (g) => openHalt(hex(g.hex), hex(g.certificate), chainOf(g)),
   "invite-record": (g) => openRecord(hex(g.hex), chainOf(g), BigInt(g.issued_s)),
   message: (g) => openMessage(g.type, hex(g.hex)),
   revocations: (g) => openRevocations(hex(g.hex), chainOf(g)),

@@ -14,6 +14,7 @@ from . import (
     cases_charter,
     cases_crypto,
     cases_envelope,
+    cases_halts,
     cases_invite,
     cases_membership,
     cases_messages,
@@ -33,6 +34,7 @@ def cases() -> Iterator[Case]:
         cases_charter,
         cases_membership,
         cases_messages,
+        cases_halts,
     ):
         yield from part.all_cases()
 

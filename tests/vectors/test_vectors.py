@@ -19,6 +19,7 @@ from protocol.charter import Charter, verify_chain
 from protocol.codec import unpack
 from protocol.envelope import audience_hash, node_id, open_sealed_body
 from protocol.errors import EXPLANATIONS, Rejected
+from protocol.halts import open_halt
 from protocol.invite import Invite, decode_invite, open_invite_record, proof_key
 from protocol.limits import BODY_MAX_BYTES
 from protocol.objects import open_object
@@ -170,6 +171,11 @@ def run_revocations(given: dict[str, Any]) -> Expect:
     return {}
 
 
+def run_halt(given: dict[str, Any]) -> Expect:
+    open_halt(bytes.fromhex(given["hex"]), bytes.fromhex(given["certificate"]), chain_of(given))
+    return {}
+
+
 def run_request(given: dict[str, Any]) -> Expect:
     box = BoxKey.from_seed(bytes.fromhex(given["box_private_key"]))
     enrol.open_request(bytes.fromhex(given["hex"]), chain_of(given), box, bytes.fromhex(given["proof_pub"]))
@@ -190,6 +196,7 @@ RUNNERS: dict[str, Callable[[dict[str, Any]], Expect]] = {
     "enrol-request": run_request,
     "message": run_message,
     "revocations": run_revocations,
+    "halt": run_halt,
 }
 
 
@@ -231,9 +238,9 @@ def test_there_are_enough_vectors_and_one_in_each_file() -> None:
 
 
 def test_every_code_of_the_wire_has_a_vector() -> None:
-    # Roles, rates and sessions are the receiver's own business, and schemas are those of messages: unit tests have them.
+    # Rates and sessions are the receiver's own business, and schemas are those of messages: unit tests have them.
     seen = {json.loads(path.read_text())["expect"].get("code") for path in PATHS}
-    assert set(EXPLANATIONS) - seen == {"E_ROLE", "E_RATE", "E_SESSION"}
+    assert set(EXPLANATIONS) - seen == {"E_RATE", "E_SESSION"}
 
 
 def test_published_vectors_are_what_the_generator_makes() -> None:

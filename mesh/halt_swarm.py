@@ -1,0 +1,191 @@
+"""Shell: the admin's side of a halt. Signs the order, says it to everybody, keeps it in the swarm's store, and waits for the nodes' word.
+
+It needs the bus and nothing else: no coordinator, no enroller. A node's word is the heartbeat that it sends when it has carried the order out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from protocol import subjects
+from protocol.errors import Rejected, ZwermError
+from protocol.halts import HaltOrder, open_halt, pack_halt, sign_halt, unpack_halt
+from protocol.messages import Halt, Heartbeat, ListNodes
+
+from .client import Swarm
+from .endpoint import Received
+from .errors import MeshError, WriteConflict
+from .halt_file import read_order
+from .halting import HALT_KEY
+
+__all__ = ["Answer", "HaltSent", "halt_swarm"]
+
+log = logging.getLogger("zwerm.halt")
+
+_ASK_S: Final = 2.0
+"""How long the store, and a coordinator that knows who is here, may take to answer."""
+_TRIES: Final = 5
+
+
+@dataclass(slots=True)
+class Answer:
+    """One device that has agents. `state`: as a coordinator sees it ("" when none says); `halt`: the number that it has carried out."""
+
+    node: str
+    name: str
+    state: str = ""
+    halt: int = 0
+    stopped: int = 0
+    running: int = 0
+
+
+@dataclass(slots=True)
+class HaltSent:
+    """What became of an order."""
+
+    n: int
+    stored: bool
+    answers: list[Answer] = field(default_factory=list)
+
+    @property
+    def silent(self) -> list[Answer]:
+        """Devices that should have answered and have not."""
+        return [one for one in self.answers if one.halt < self.n and one.state != "gone"]
+
+
+async def halt_swarm(
+    swarm: Swarm, *, on: bool, why: str, wait_s: float, heard: Callable[[Answer], None] = lambda _one: None
+) -> HaltSent:
+    """Halt the swarm, or let it go on.
+
+    Args:
+        swarm: connected as an admin.
+        on: stop (True) or go on (False).
+        why: told to everybody.
+        wait_s: how long to wait for the nodes.
+        heard: called for each device whose word comes.
+
+    Raises:
+        BusUnreachable: the order could not be said.
+    """
+    endpoint, store = swarm.endpoint, swarm.membership.store
+    words: dict[str, Answer] = {}
+    news = asyncio.Event()
+
+    def on_presence(received: Received) -> None:
+        for item in received.items:
+            if isinstance(item, Heartbeat):
+                words[received.node] = Answer(
+                    received.node, received.member.name, "up", item.halt, item.stopped, item.running
+                )
+                news.set()
+
+    await endpoint.listen(subjects.heartbeats(), on_presence)
+    try:
+        async with asyncio.timeout(_ASK_S):
+            await store.load_all(endpoint.workspace.certs)
+    except (TimeoutError, ZwermError) as error:
+        log.warning("not all members could be looked up: %s", error)
+    async with asyncio.TaskGroup() as tasks:
+        asked = tasks.create_task(_known_nodes(swarm))
+        sent = await _send(swarm, on=on, why=why)
+        told: set[str] = set()
+        try:
+            async with asyncio.timeout(wait_s):
+                while True:
+                    if asked.done():
+                        sent.answers = _expected(swarm, asked.result(), words)
+                    for one in words.values():
+                        if one.halt >= sent.n and one.node not in told and _has_agents(swarm, one.node):
+                            told.add(one.node)
+                            heard(one)
+                    if asked.done() and not sent.silent:
+                        break
+                    news.clear()
+                    waiting = {tasks.create_task(news.wait()), *([] if asked.done() else [asked])}
+                    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                    for wait in waiting - {asked}:
+                        wait.cancel()
+        except TimeoutError:
+            pass
+        known = asked.result() if asked.done() else None
+        asked.cancel()
+    sent.answers = _expected(swarm, known, words)
+    return sent
+
+
+async def _send(swarm: Swarm, *, on: bool, why: str) -> HaltSent:
+    """Say the order, then store it; when somebody else was first, once more with the next number."""
+    member, endpoint = swarm.membership, swarm.endpoint
+    least = _number(swarm, read_order(member.home))
+    for _ in range(_TRIES):
+        revision, readable = 0, True
+        try:
+            async with asyncio.timeout(_ASK_S):
+                entry = await endpoint.workspace.swarm.get(HALT_KEY)
+            if entry is not None:
+                revision, least = entry.revision, max(least, _number(swarm, entry.value))
+        except (TimeoutError, ZwermError) as error:
+            log.warning("the swarm's store does not say what was ordered before: %s", error)
+            readable = False
+        order = HaltOrder(
+            swarm=member.charter.swarm_id, n=least + 1, at=int(endpoint.clock.now()), on=on, why=why[:200]
+        )
+        raw = sign_halt(order, member.identity.sign)
+        item = Halt(halt=raw, reason=why[:200], certificate=member.certificate_raw)
+        await endpoint.send(subjects.control(), [item], ttl_s=60)
+        await endpoint.bus.flush(2)
+        if not readable:
+            return HaltSent(order.n, stored=False)
+        try:
+            async with asyncio.timeout(_ASK_S):
+                await endpoint.workspace.swarm.put(HALT_KEY, pack_halt(raw, member.certificate_raw), revision)
+            return HaltSent(order.n, stored=True)
+        except WriteConflict:
+            least = order.n
+        except (TimeoutError, MeshError) as error:
+            log.warning("the order is not kept in the swarm's store: %s", error)
+            return HaltSent(order.n, stored=False)
+    return HaltSent(least, stored=False)
+
+
+def _number(swarm: Swarm, stored: bytes | None) -> int:
+    """The number of a stored order that holds; 0 otherwise."""
+    try:
+        raw, certificate = unpack_halt(stored or b"")
+        return open_halt(raw, certificate, swarm.membership.charter).order.n
+    except Rejected:
+        return 0
+
+
+async def _known_nodes(swarm: Swarm) -> dict[str, str] | None:
+    """Node -> its state, as a coordinator knows it; None when none answers."""
+    try:
+        reply = await swarm.endpoint.call("runs", ListNodes(), timeout_s=_ASK_S)
+    except (MeshError, Rejected):
+        return None
+    nodes = reply.data.get("nodes")
+    if not isinstance(nodes, list):
+        return None
+    return {str(node.get("node")): str(node.get("state")) for node in nodes if isinstance(node, dict)}
+
+
+def _has_agents(swarm: Swarm, node: str) -> bool:
+    member = swarm.membership.store.directory.get(bytes.fromhex(node))
+    return member is not None and "agent" in member.roles and not member.revoked
+
+
+def _expected(swarm: Swarm, known: dict[str, str] | None, words: dict[str, Answer]) -> list[Answer]:
+    """Every device with agents, by name: with its word, or without."""
+    found = []
+    for member in swarm.membership.store.directory:
+        node = member.node_id.hex()
+        if not _has_agents(swarm, node):
+            continue
+        state = "" if known is None else known.get(node, "gone")
+        found.append(words.get(node) or Answer(node, member.name, state))
+    return sorted(found, key=lambda one: (one.name, one.node))
