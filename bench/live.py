@@ -63,7 +63,7 @@ async def _run(swarm: Swarm, steps: list[dict[str, Any]]) -> tuple[list[float], 
         if event.kind == "subtask.accepted":
             accepted.append(event.at_ms / 1000)
 
-    client = RunClient(swarm, on_event=on_event)
+    client = RunClient(swarm.endpoint, on_event=on_event)
     started = time.perf_counter()
     await client.submit("measure", [], [], planner="file", plan={"goal": "measure", "steps": steps})
     view = await client.watch()

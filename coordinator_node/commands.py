@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["COMMANDS"]
 
-_PLAN_BYTES_MAX = 256 << 10
 _GOAL_CHARS_MAX = 8000
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -79,7 +78,9 @@ def run(
       zwerm run "Summarise this folder" -i notes/
       zwerm run --plan plan.yaml -i data/ --budget money=5,time=2h
     """
-    plan = _read_plan(plan_file) if plan_file is not None else None
+    from .inputs import read_plan
+
+    plan = read_plan(plan_file) if plan_file is not None else None
     if goal is None:
         if plan is None:
             raise click.UsageError('Do what? For example: zwerm run "Summarise this folder" -i notes/')
@@ -108,26 +109,6 @@ def _read_budget(text: str | None) -> Budget | None:
     from .budget_text import parse
 
     return parse(text)
-
-
-def _read_plan(path: Path) -> dict[str, Any]:
-    from .errors import PlanInvalid
-    from .planner_file import load
-
-    try:
-        if path.stat().st_size > _PLAN_BYTES_MAX:
-            raise PlanInvalid(
-                f"{path} has more than {_PLAN_BYTES_MAX >> 10} KiB", "Is it a plan file at all?"
-            )
-        return load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise PlanInvalid(f"{path}: {error.strerror}", "Give the path of a plan file with --plan.") from None
-    except UnicodeDecodeError as error:
-        raise PlanInvalid(f"{path} is not UTF-8 text (byte {error.start + 1})", "Save it as UTF-8.") from None
-    except PlanInvalid as error:
-        raise (
-            error if str(path) in error.message else PlanInvalid(f"{path}: {error.message}", error.hint)
-        ) from None
 
 
 async def _run(
@@ -168,7 +149,7 @@ async def _run(
                 elif line and draw is None:
                     out.say(f"{clock.monotonic() - progress.started:6.1f}s  {line}")
 
-            client = RunClient(swarm, on_event=on_event)
+            client = RunClient(swarm.endpoint, on_event=on_event)
             progress = RunProgress(run=client.run, started=clock.monotonic(), heard=clock.monotonic())
             out.say(
                 f"run {client.run[-6:]}   {len(files)} file{'s' * (len(files) != 1)}   {clean(goal)[:100]}"

@@ -16,8 +16,11 @@ from typing import NamedTuple
 
 from protocol.errors import ZwermError
 from protocol.messages import Missing
+from protocol.messages.base import JsonObject
 
-__all__ = ["FILES_MAX", "FILE_BYTES_MAX", "SKIPPED_MAX", "FoundFile", "InputsError", "gather"]
+from .errors import PlanInvalid
+
+__all__ = ["FILES_MAX", "FILE_BYTES_MAX", "SKIPPED_MAX", "FoundFile", "InputsError", "gather", "read_plan"]
 
 FILE_BYTES_MAX = 256 << 20
 """A larger file is left out: it would have to be read by an agent at one time."""
@@ -26,6 +29,7 @@ FILES_MAX = 1000
 SKIPPED_MAX = 200
 """So many files that are left out are named one by one."""
 _NAME_MAX = 255
+_PLAN_BYTES_MAX = 256 << 10
 
 _TYPES = {
     ".md": "text/markdown",
@@ -89,6 +93,30 @@ def gather(paths: Sequence[Path]) -> tuple[list[FoundFile], list[Missing]]:
         why = "; ".join(f"{item.name}: {item.message}" for item in skipped[:3]) or "the folder is empty"
         raise InputsError(f"there is no file to work on ({why})", "Give a folder or files with -i.")
     return _unique(sorted(found)), skipped
+
+
+def read_plan(path: Path) -> JsonObject:
+    """The data of the plan file at `path`.
+
+    Raises:
+        PlanInvalid: it cannot be read, or is none.
+    """
+    from .planner_file import load  # slow to import, and most runs have no plan file
+
+    try:
+        if path.stat().st_size > _PLAN_BYTES_MAX:
+            raise PlanInvalid(
+                f"{path} has more than {_PLAN_BYTES_MAX >> 10} KiB", "Is it a plan file at all?"
+            )
+        return load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise PlanInvalid(f"{path}: {error.strerror}", "Give the path of a plan file with --plan.") from None
+    except UnicodeDecodeError as error:
+        raise PlanInvalid(f"{path} is not UTF-8 text (byte {error.start + 1})", "Save it as UTF-8.") from None
+    except PlanInvalid as error:
+        raise (
+            error if str(path) in error.message else PlanInvalid(f"{path}: {error.message}", error.hint)
+        ) from None
 
 
 def _walk(folder: Path, skipped: list[Missing]) -> list[Path]:

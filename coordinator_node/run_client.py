@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from mesh.client import Swarm
 from mesh.endpoint import CallFailed, Endpoint, NoAnswer
 from mesh.errors import MeshError
 from mesh.output import Exit
@@ -85,18 +84,18 @@ async def final_view(endpoint: Endpoint, run: str) -> dict[str, Any]:
 
 
 class RunClient:
-    """One run, from the asking device."""
+    """One run, from the asking device; without `run` a new one."""
 
     def __init__(
         self,
-        swarm: Swarm,
+        endpoint: Endpoint,
         *,
         on_event: Callable[[Event], None] = lambda _event: None,
         ears: Ears | None = None,
+        run: str = "",
     ) -> None:
-        self.swarm = swarm
-        self.endpoint = swarm.endpoint
-        self.run = new_run_id(swarm.endpoint.clock.now(), os.urandom(10))
+        self.endpoint = endpoint
+        self.run = run or new_run_id(endpoint.clock.now(), os.urandom(10))
         self.asked = False
         """Whether the goal was handed in, as far as we know: from then on it may be carried out."""
         self._on_event = on_event

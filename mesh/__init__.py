@@ -5,7 +5,8 @@ For programs there is one door:
     from mesh import connect
 
     async with connect() as swarm:
-        ...
+        run = await swarm.run("Summarise this folder", inputs=["notes/"])
+        print(await run.deliver("out"))
 
 Names are loaded when they are first used, so that the command starts fast.
 """
@@ -16,11 +17,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .client import Swarm, connect
+    from .sdk import RunEvent, RunFailed, RunHandle, RunResult
 
-__all__ = ["Swarm", "connect"]
+__all__ = ["RunEvent", "RunFailed", "RunHandle", "RunResult", "Swarm", "connect"]
+
+_SDK = {"RunEvent", "RunFailed", "RunHandle", "RunResult"}
 
 
 def __getattr__(name: str) -> Any:
+    if name in _SDK:
+        from . import sdk
+
+        return getattr(sdk, name)
     if name in __all__:
         from . import client
 

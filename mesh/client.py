@@ -1,25 +1,123 @@
-"""A program's door into its swarm: `from mesh import connect`."""
+"""A program's door into its swarm.
+
+    from mesh import connect
+
+    async with connect() as swarm:
+        run = await swarm.run("Summarise this folder", inputs=["notes/"])
+        async for event in run.events():
+            print(event.seq, event.kind, event.subtask)
+        print(await run.deliver("out"))
+
+The program is a member like any other: it speaks on the bus with this device's keys, under the role `client`. All errors are `protocol.errors.ZwermError`,
+with `code`, `message` and `hint`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from protocol.messages import Budget
 
 from .endpoint import Endpoint
 from .home import Home, locate_home
 from .membership import Membership
+from .sdk import RunEvent, RunHandle, RunsPort, load_runs
 
 __all__ = ["Swarm", "connect", "connect_home"]
 
 
-@dataclass(frozen=True, slots=True)
 class Swarm:
-    """A connection under the role `client`."""
+    """A connection to the swarm under one role, as `connect` and `connect_home` make it."""
 
-    membership: Membership
-    endpoint: Endpoint
+    def __init__(self, membership: Membership, endpoint: Endpoint) -> None:
+        self.membership = membership
+        self.endpoint = endpoint
+        self._port: RunsPort | None = None
+
+    @property
+    def _runs(self) -> RunsPort:
+        if self._port is None:
+            self._port = load_runs(self.endpoint)
+        return self._port
+
+    async def run(
+        self,
+        goal: str = "",
+        *,
+        inputs: Sequence[str | Path] = (),
+        plan: Mapping[str, Any] | str | Path | None = None,
+        budget: Budget | Mapping[str, Any] | str | None = None,
+    ) -> RunHandle:
+        """Have a goal done; returns when the run stands in the journal, so that it survives whatever happens to this program.
+
+        Args:
+            goal: what to do, in words that a planner understands; with a plan it may be left out.
+            inputs: files and folders to work on.
+            plan: a plan file's path, or its content, instead of a rule (`zwerm help plan`).
+            budget: the most that the run may use: `"money=5,tokens=2M"`, `{"money": 5}`, or a `Budget`. None: no bound but the swarm's own.
+
+        Raises:
+            InputsError: a file is not there, or there is nothing to work on.
+            PlanInvalid, BudgetInvalid: what was given is not one.
+            CallFailed: the swarm does not take it (no rule fits the goal, its journal is full, ...).
+            NoAnswer: no coordinator is up.
+            BusUnreachable: there is no connection.
+        """
+        return await self._runs.begin(goal, inputs, plan, budget)
+
+    async def find(self, run: str) -> RunHandle:
+        """A run that is there already, by its id or the end of it.
+
+        Raises:
+            CallFailed: none or several fit. NoAnswer: no coordinator is up.
+        """
+        return await self._runs.find(run)
+
+    def events(
+        self, run: str | None = None, *, after: int = 0, patience_s: float | None = 60.0
+    ) -> AsyncIterator[RunEvent]:
+        """What happens: `async for event in swarm.events(run)`.
+
+        Of one run (its id or the end of it): each durable event behind number `after` once and in order, until the run has ended, whatever happens to the bus
+        and the coordinators meanwhile; a program that keeps the last `seq` goes on later without a gap or a double. Without `run`: of all runs, from now on.
+
+        Args:
+            run: which run; None: all.
+            after: only what is behind this number.
+            patience_s: how long the swarm may give no answer; None: for ever.
+
+        Raises:
+            WatchLost: it gave none for longer. The hint names the number to go on from.
+            CallFailed: there is no such run, or its journal is damaged.
+        """
+        return self._runs.events(run, after, patience_s)
+
+    async def runs(self, limit: int = 20) -> list[dict[str, Any]]:
+        """The newest runs, as `zwerm runs ls --json` lists them.
+
+        Raises:
+            NoAnswer: no coordinator is up. BusUnreachable: there is no connection.
+        """
+        return await self._runs.runs(limit)
+
+    async def nodes(self) -> list[dict[str, Any]]:
+        """The swarm's devices with their agents, as `zwerm nodes --json` lists them.
+
+        Raises:
+            NoAnswer: no coordinator is up. BusUnreachable: there is no connection.
+        """
+        return await self._runs.nodes()
+
+    async def cancel(self, run: str, *, subtask: str = "", reason: str = "") -> None:
+        """Ask to stop a run, or one subtask of it; its events tell when it has stopped.
+
+        Raises:
+            CallFailed: there is no such run, or it has no such subtask. NoAnswer: no coordinator is up.
+        """
+        await self._runs.cancel(run, subtask, reason)
 
 
 @asynccontextmanager
