@@ -144,6 +144,8 @@ class Ledger:
             for kind in account.limit if account is not None else ():
                 assert account is not None
                 wanted: int = getattr(amounts, kind)
+                if kind == "children" and wanted >= NO_BOUND:
+                    continue  # an attempt: the runs that it begins are counted each for itself
                 if wanted > account.room(kind):
                     return account.short(scope, kind, wanted)
         return None
@@ -240,12 +242,13 @@ def price_of(attempt: AttemptState) -> int:
 def charge(attempt: AttemptState) -> Usage:
     """What an ended attempt counts for, before the bound of its reservation.
 
-    An agent that does not count money costs its price: not saying is not nothing. An award that was not taken costs nothing.
+    An agent that does not count money costs its price: not saying is not nothing. An award that was not taken costs nothing. Runs that the
+    work began have records of their own.
     """
     if attempt.status == "refused":
         return Usage()
-    used = attempt.used
-    return used if used.money else used.model_copy(update={"money": min(NO_BOUND, price_of(attempt))})
+    money = attempt.used.money or min(NO_BOUND, price_of(attempt))
+    return attempt.used.model_copy(update={"money": money, "children": 0})
 
 
 def attempt_key(run: str, subtask: str, attempt: AttemptState) -> Key:

@@ -16,6 +16,8 @@ from protocol.records import (
     Accepted,
     AttemptFailed,
     BudgetNoted,
+    ChildClosed,
+    ChildOpened,
     PlanAdopted,
     PlanRevised,
     Record,
@@ -37,6 +39,7 @@ from .budget import (
     Short,
     attempt_key,
     charge,
+    child_key,
     limits_of,
     replay,
     scopes_of,
@@ -112,7 +115,7 @@ class Purse:
     def holds_back(self, desk: Desk, name: str) -> bool:
         """Whether a subtask cannot be put up, since nothing is left for it: it waits, or has failed."""
         subtask = desk.state.subtasks[name]
-        left = self._left_ms(desk)
+        left = self.left_ms(desk)
         if left == 0:
             self._give_up(desk, name, self._over(desk))
             return True
@@ -127,7 +130,7 @@ class Purse:
 
     def deadline_ms(self, desk: Desk, subtask: SubtaskState) -> int:
         """How long an attempt may take: no longer than the run has time."""
-        left = self._left_ms(desk)
+        left = self.left_ms(desk)
         deadline = subtask.skeleton.deadline_ms
         return deadline if left is None else max(_SHORTEST_MS, min(deadline, left))
 
@@ -258,6 +261,12 @@ class Purse:
         elif isinstance(record, (PlanAdopted, PlanRevised)):
             for skeleton in record.subtasks:
                 self.ledger.limit(("subtask", desk.run, skeleton.id), limits_of(skeleton.budget))
+        elif isinstance(record, ChildOpened):
+            self.ledger.hold(child_key(desk.run, record.run), record.reserved, [("run", desk.run)])
+        elif isinstance(record, ChildClosed):
+            self.ledger.settle(child_key(desk.run, record.run), record.used)
+            self.wake(desk.run)
+            self._note(desk, ("run", desk.run))
         elif isinstance(record, RunClosed):
             self.forget(desk.run)
 
@@ -374,7 +383,8 @@ class Purse:
             if level == "stop":
                 self._engine.runs.time_is_over(desk, self._over(desk))
 
-    def _left_ms(self, desk: Desk) -> int | None:
+    def left_ms(self, desk: Desk) -> int | None:
+        """How much time a run has left; None: as much as it needs."""
         budget = desk.state.budget
         if budget is None or budget.wall_ms is None:
             return None

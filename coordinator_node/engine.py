@@ -26,6 +26,7 @@ from protocol.records import (
 
 from .auction import Auction
 from .budget import Bounds
+from .budget_children import Children
 from .budget_purse import Purse
 from .closing import give_up
 from .desk import Desk
@@ -36,6 +37,7 @@ from .offers import award
 from .orders import (
     AnswersReceived,
     CancelAsked,
+    ChildEnded,
     Event,
     HaltChanged,
     NodeLost,
@@ -127,6 +129,7 @@ class Engine:
         self._step = Step()
         self._now = now
         self.runs = Runs(self)
+        self.children = Children(self)
         self.rounds = Rounds(self, rng)
         self.work = Work(self)
         self._handlers: dict[type[Any], Callable[[Any], None]] = {
@@ -134,6 +137,7 @@ class Engine:
             RunRecovered: self.runs.recovered,
             RunDeposed: self.runs.deposed,
             RunForgotten: self.runs.forgotten,
+            ChildEnded: self.children.ended,
             CancelAsked: self.runs.cancel_asked,
             PauseAsked: self.runs.pause_asked,
             ResumeAsked: self.runs.resume_asked,

@@ -38,6 +38,7 @@ from .journal_store import JournalStore
 from .lane import Durable
 from .orders import (
     AnswersReceived,
+    BeginChild,
     CheckResult,
     Command,
     NodeInfo,
@@ -48,6 +49,7 @@ from .orders import (
     SayAll,
     ShowProgress,
     Step,
+    TellParent,
 )
 from .orders import NodeSeen as NodeIsHere
 from .service import RunsService
@@ -330,6 +332,10 @@ class CoordinatorRole:
             self._speaker.say(subjects.events(command.run), command.run, event, lazy=True)
         elif isinstance(command, RunStands):
             self.service.stands(command.run)
+        elif isinstance(command, BeginChild):
+            self.take(command.accepted)
+        elif isinstance(command, TellParent):
+            self.take(orders.ChildEnded(command.parent, command.run, command.used))
         elif isinstance(command, RunEnded):
             self.archive.ended(command.run)
             for run in self.archive.overdue():

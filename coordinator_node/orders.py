@@ -32,6 +32,7 @@ from protocol.messages import (
     Result,
     ResultAck,
     Started,
+    Usage,
     Withdraw,
 )
 from protocol.messages.base import JsonObject
@@ -43,8 +44,10 @@ from .state import RunState
 __all__ = [
     "Answer",
     "AnswersReceived",
+    "BeginChild",
     "CancelAsked",
     "CheckResult",
+    "ChildEnded",
     "Command",
     "Event",
     "HaltChanged",
@@ -64,6 +67,7 @@ __all__ = [
     "SayAll",
     "ShowProgress",
     "Step",
+    "TellParent",
     "Tick",
     "WorkItem",
     "WorkReceived",
@@ -101,6 +105,8 @@ class RunAccepted:
     budget: Budget | None = None
     parent: str | None = None
     depth: int = 0
+    funded: bool = False
+    """A run below another one: what it may spend is set aside there, and that is in the journal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +129,15 @@ class RunForgotten:
     """A closed run may leave the memory."""
 
     run: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChildEnded:
+    """A run that the work of `run` began has ended, durably, and spent so much."""
+
+    run: str
+    child: str
+    used: Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +231,7 @@ Event: TypeAlias = (
     | RunRecovered
     | RunDeposed
     | RunForgotten
+    | ChildEnded
     | CancelAsked
     | PauseAsked
     | ResumeAsked
@@ -284,13 +300,32 @@ class RunStands:
 
 
 @dataclass(frozen=True, slots=True)
+class BeginChild:
+    """What a run below `run` may spend is set aside, durably: now it may begin."""
+
+    run: str
+    accepted: RunAccepted
+
+
+@dataclass(frozen=True, slots=True)
+class TellParent:
+    """The run is closed, durably: the run above it may have back what it did not spend."""
+
+    run: str
+    parent: str
+    used: Usage
+
+
+@dataclass(frozen=True, slots=True)
 class RunEnded:
     """The run is closed, durably."""
 
     run: str
 
 
-Command: TypeAlias = SayAll | Say | CheckResult | ShowProgress | RunStands | RunEnded
+Command: TypeAlias = (
+    SayAll | Say | CheckResult | ShowProgress | RunStands | RunEnded | BeginChild | TellParent
+)
 
 
 @dataclass(slots=True)

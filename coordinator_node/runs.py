@@ -60,6 +60,8 @@ class Runs:
         """A run begins."""
         if event.run in self._engine.desks or self._engine.is_closed(event.run):
             return
+        if self._engine.children.open(event):
+            return
         opened = RunOpened(
             at_ms=self._engine.at_ms,
             run=event.run,
@@ -166,6 +168,7 @@ class Runs:
             self._engine.watch.cancel(live, self._engine.now)
             self._engine.say_cancel(live)
         self._cancel_open(desk)
+        self._engine.children.cancel(desk, event.by)
 
     def _cancel_one(self, desk: Desk, event: CancelAsked) -> None:
         """Stop one subtask; the run goes on without it."""
@@ -278,3 +281,4 @@ class Runs:
         self._engine.emit(desk, record)
         self._engine.scheduler.forget_run(desk.run)
         self._engine.command(RunEnded(desk.run))
+        self._engine.children.closed(desk)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import json
 from typing import TYPE_CHECKING, Any, Final
 
@@ -233,14 +234,23 @@ class RunsService:
             raise JournalFull(usage.share)
         planned = Request(request.goal, request.inputs, request.skipped, request.plan)
         plan = await asyncio.to_thread(find_planner(request.planner).plan, planned)
-        budget = merge(request.budget, plan.budget, role.config.run_budget)
+        most = role.config.run_budget
+        if request.parent is not None:
+            await self._mine(request.parent)
+            most = most.model_copy(update={"children": None})
+        budget = merge(request.budget, plan.budget, most)
         artifacts, me = role.endpoint.artifacts, role.endpoint.me
         goal_ref = await artifacts.put(request.goal.encode(), me)
         plan_ref = await artifacts.put(plan.model_dump_json(by_alias=True).encode(), me)
         crash_point("submit.planned")
         if run not in self._waiting and run not in role.engine.desks:
+            depth = 0
+            if request.parent is not None:
+                # No other event comes between this answer and the engine's own.
+                budget, depth = role.engine.children.admit(request.parent, run, budget, by)
             self._waiting[run] = asyncio.get_running_loop().create_future()
-            role.take(RunAccepted(run, goal_ref, request.inputs, request.skipped, by, plan, plan_ref, budget))
+            accepted = RunAccepted(run, goal_ref, request.inputs, request.skipped, by, plan, plan_ref, budget)
+            role.take(dataclasses.replace(accepted, parent=request.parent, depth=depth))
         try:
             await self._until_stands(run)
         except Taken:  # two coordinators were asked, and the other was first

@@ -70,7 +70,7 @@ def test_without_a_budget_nothing_is_set_aside_and_nothing_is_capped() -> None:
 
 @pytest.mark.requirement("BUD-2", "BUD-3")
 def test_an_award_sets_aside_half_as_much_again_as_the_price_and_says_it_as_a_cap() -> None:
-    desk = begin(budget=Budget(money=1_000_000, tokens=600))
+    desk = begin(budget=Budget(money=1_000_000, tokens=600, children=32))
     desk.bid("a", estimate=Usage(tokens=500))
     desk.decline("b")
     expected = NONE.model_copy(update={"money": 150_000, "tokens": 500})
