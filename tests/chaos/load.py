@@ -15,7 +15,6 @@ from mesh.errors import MeshError
 from protocol import subjects
 from protocol.ids import new_run_id
 from protocol.messages import Event, SubmitRun
-from protocol.records import RunClosed
 
 from .swarm import Chaos, Stuck
 from .work import made_of
@@ -155,19 +154,29 @@ class Load:
             Stuck: it does not.
         """
         end = time.monotonic() + timeout_s
-        endpoint = self.chaos.judge.endpoint
         while not asked.closed:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(1.5):
                     await self._closed[asked.run].wait()
             with contextlib.suppress(MeshError):
-                stored = await endpoint.journal.last(asked.run)
-                if stored is not None:
-                    records = endpoint.open_record(asked.run, stored.data, stored.at_ms)[1]
-                    asked.closed = any(isinstance(record, RunClosed) for record in records)
-                    # What came late is written behind the end.
-                    asked.closed = asked.closed or all(record.k == "result.late" for record in records)
+                asked.closed = await self._has_ended(asked.run)
             if not asked.closed:
                 self._closed[asked.run].clear()
                 if time.monotonic() > end:
                     raise Stuck(f"run {asked.run} has not ended after {timeout_s:.0f} s")
+
+    async def _has_ended(self, run: str) -> bool:
+        endpoint = self.chaos.judge.endpoint
+        stored = await endpoint.journal.last(run)
+        if stored is None:
+            return False
+        kinds = {record.k for record in endpoint.open_record(run, stored.data, stored.at_ms)[1]}
+        if kinds != {"result.late"}:
+            return "run.closed" in kinds
+        # What came late is written behind the end, too: look at everything.
+        async for stored in endpoint.journal.read(run):
+            if any(
+                record.k == "run.closed" for record in endpoint.open_record(run, stored.data, stored.at_ms)[1]
+            ):
+                return True
+        return False
