@@ -8,7 +8,9 @@ heard the end of may still be spending: all that was set aside for it counts as 
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Literal
 
 from protocol.messages import Bid, Usage
@@ -46,6 +48,7 @@ from .budget import (
 )
 from .budget_text import scope_text, short_text, span_text
 from .desk import Desk
+from .orders import DayDrawn, DrawDay
 from .scoring import Candidate
 from .state import AttemptState, SubtaskState
 from .timers import Timers
@@ -64,6 +67,8 @@ _FLOOR: Final = 10_000
 """Micro-credits; less is not worth to be told apart."""
 _WARN: Final = 0.8
 _SHORTEST_MS: Final = 100
+_DAY_S: Final = 86_400
+_AGAIN_S: Final = 2.0
 _ENDINGS: Final = (Accepted, AttemptFailed, Rejected, Refused, SubtaskCancelled)
 
 Level = Literal["warn", "stop"]
@@ -82,7 +87,12 @@ class Purse:
         """Run -> subtasks that wait until something is free again."""
         self._denied: dict[tuple[str, str], Short] = {}
         """Subtask -> what the last bid for it that could not be paid wanted."""
-        self._timers: Timers[tuple[str, Level]] = Timers()
+        self._timers: Timers[tuple[str, str]] = Timers()
+        """(run, "warn" or "stop"): its time is over; ("day", "next"): another day begins; ("day", "again"): ask the board again."""
+        self._drawing: dict[str, str] = {}
+        """Day -> the run for whose sake a slice of it was asked for."""
+        self._dry: dict[str, set[Kind]] = {}
+        """Day -> kinds of which nothing is left for anybody."""
         self._everywhere = any(limits_of(budget) for budget in (bounds.node, bounds.agent, bounds.day))
 
     # --- runs ---
@@ -100,6 +110,10 @@ class Purse:
         """A run is over, or somebody else's."""
         self.ledger.forget(run)
         self._parked.pop(run, None)
+        for day in [day for day, asking in self._drawing.items() if asking == run]:
+            # The command may have gone with the run: somebody else asks.
+            del self._drawing[day]
+            self._wake_all()
         for key in [key for key in self._known if key[0] == run]:
             del self._known[key]
         for level in ("warn", "stop"):
@@ -209,7 +223,7 @@ class Purse:
         return self._everywhere or subtask.skeleton.budget is not None or len(limits) > ("children" in limits)
 
     def _shared_scopes(self, run: str, name: str) -> tuple[Scope, ...]:
-        return ("run", run), ("subtask", run, name)
+        return ("run", run), ("subtask", run, name), *self._days()
 
     def _scopes(self, run: str, name: str, node: str, agent: str) -> tuple[Scope, ...]:
         scopes = scopes_of(run, name, node, agent)
@@ -217,7 +231,62 @@ class Purse:
             self.ledger.limit(scopes[2], limits_of(self.bounds.node))
         if self.bounds.agent is not None:
             self.ledger.limit(scopes[3], limits_of(self.bounds.agent))
-        return scopes
+        return *scopes, *self._days()
+
+    # --- the day's budget of the swarm, of which we have slices ---
+
+    def _days(self) -> tuple[Scope, ...]:
+        """The account of today, where days are bounded: what was drawn of it so far."""
+        if self.bounds.day is None:
+            return ()
+        scope = ("day", datetime.fromtimestamp(self._engine.now, UTC).date().isoformat())
+        if scope not in self.ledger.accounts:
+            self.ledger.limit(scope, dict.fromkeys(limits_of(self.bounds.day), 0))
+        return (scope,)
+
+    def _draw(self, desk: Desk, name: str, short: Short) -> None:
+        """Today's slice is too small: a larger one, or wait for what is at work, or for tomorrow."""
+        day = short.scope[1]
+        limit = limits_of(self.bounds.day)[short.kind]
+        if short.wanted > limit:
+            whole = dataclasses.replace(short, limit=limit)
+            self._give_up(desk, name, short_text(whole, self._engine.market.name))
+            return
+        self._parked.setdefault(desk.run, {})[name] = short
+        tomorrow = (self._engine.now // _DAY_S + 1) * _DAY_S
+        self._timers.set(("day", "next"), tomorrow)
+        if short.kind in self._dry.get(day, ()):
+            self._tell(desk, short.scope, short.kind, "stop", limit, limit)
+        elif day not in self._drawing and ("day", "again") not in self._timers:
+            self._drawing[day] = desk.run
+            self._engine.command(DrawDay(desk.run, day, {short.kind: short.wanted}))
+
+    def drawn(self, event: DayDrawn) -> None:
+        """The board answered."""
+        self._drawing.pop(event.day, None)
+        if event.failed:
+            self._timers.set(("day", "again"), self._engine.now + _AGAIN_S)
+            return
+        account = self.ledger.account(("day", event.day))
+        for kind in KINDS:
+            if kind not in event.granted:
+                continue
+            if event.granted[kind] == 0:
+                self._dry.setdefault(event.day, set()).add(kind)
+            account.limit[kind] = account.limit.get(kind, 0) + event.granted[kind]
+        self._wake_all(anew=True)
+
+    def unused_day(self) -> list[tuple[str, dict[Kind, int]]]:
+        """What was drawn of each day and is neither spent nor set aside."""
+        return [
+            (scope[1], {kind: account.room(kind) for kind in account.limit})
+            for scope, account in self.ledger.accounts.items()
+            if scope[0] == "day"
+        ]
+
+    def _wake_all(self, *, anew: bool = False) -> None:
+        for run in list(self._parked):
+            self.wake(run, anew=anew)
 
     # --- while it works ---
 
@@ -281,7 +350,10 @@ class Purse:
             self._known.pop((desk.run, subtask.skeleton.id, attempt.number, attempt.epoch), None)
             if charged != used:
                 self._overspent(attempt)
-            self.wake(desk.run)
+            if self.bounds.day is None:
+                self.wake(desk.run)
+            else:
+                self._wake_all()
             for scope in scopes:
                 self._note(desk, scope)
 
@@ -289,7 +361,7 @@ class Purse:
         """A node claims more than its cap allowed: that is on record, counted, and not paid."""
         self._engine.refused["E_OVERSPENT"] += 1
 
-    def wake(self, run: str) -> None:
+    def wake(self, run: str, *, anew: bool = False) -> None:
         """Put up again as much of what waits as can be paid now, or will never be paid by waiting."""
         parked = self._parked.get(run, {})
         desk = self._engine.desks.get(run)
@@ -297,7 +369,9 @@ class Purse:
         for name, short in list(parked.items()):
             account = self.ledger.account(short.scope)
             room = account.room(short.kind) - taken[short.scope, short.kind]
-            if room < short.wanted and account.reserved[short.kind] > 0:
+            hopeless = account.reserved[short.kind] == 0 and short.scope[0] != "day"
+            again = anew and short.scope[0] == "day"
+            if room < short.wanted and not hopeless and not again:
                 continue
             taken[short.scope, short.kind] += short.wanted
             del parked[name]
@@ -306,11 +380,14 @@ class Purse:
 
     def _unfunded(self, desk: Desk, name: str, shorts: list[Short]) -> None:
         """Nothing can be set aside for a subtask: it waits if that may change, or it is over."""
-        waiting = [short for short in shorts if short.for_now]
+        waiting = [short for short in shorts if short.for_now and short.scope[0] != "day"]
         if waiting:
             self._parked.setdefault(desk.run, {})[name] = min(waiting, key=lambda short: short.wanted)
             return
-        short = shorts[0]
+        short = next((one for one in shorts if one.scope[0] == "day"), shorts[0])
+        if short.scope[0] == "day":
+            self._draw(desk, name, short)
+            return
         self._stop(desk, short.scope, short.kind)
         self._give_up(desk, name, short_text(short, self._engine.market.name))
 
@@ -372,7 +449,11 @@ class Purse:
 
     def tick(self, now: float) -> None:
         """Let time pass: warn, and stop the work of runs whose time is over."""
-        for run, level in self._timers.due(now):
+        for run, what in self._timers.due(now):
+            if run == "day":
+                self._wake_all(anew=True)
+                continue
+            level: Level = "stop" if what == "stop" else "warn"
             desk = self._engine.desks.get(run)
             if desk is None or desk.state.status != "open":
                 continue

@@ -30,6 +30,8 @@ from protocol.records import RunClosed
 
 from . import orders
 from .archive import Archive
+from .budget import KINDS, limits_of
+from .budget_store import DayBudget
 from .checking_store import Checker
 from .config import load_config
 from .crash_proc import crash_point
@@ -41,6 +43,7 @@ from .orders import (
     BeginChild,
     CheckResult,
     Command,
+    DrawDay,
     NodeInfo,
     NodeLost,
     RunEnded,
@@ -95,6 +98,7 @@ class CoordinatorRole:
             self._trace = TraceWriter(Path(self.config.trace), Head(seed, endpoint.node, self.now()))
         self.takeover = Takeover(self)
         self.archive = Archive(endpoint, self.engine, self.takeover.board, self.config.kept_runs)
+        self._days = DayBudget(endpoint.kv, endpoint.node, limits_of(self.engine.settings.bounds.day))
         self.service = RunsService(self)
         self._checker = Checker(endpoint.artifacts)
         self.store: JournalStore
@@ -224,6 +228,7 @@ class CoordinatorRole:
         self.service.close()
         for other in list(self._beside):
             other.cancel()
+        await self._return_slices()
         await self.takeover.leave()
 
     # --- in ------------------------------------------------------------------------------------------------------------------------
@@ -336,11 +341,29 @@ class CoordinatorRole:
             self.take(command.accepted)
         elif isinstance(command, TellParent):
             self.take(orders.ChildEnded(command.parent, command.run, command.used))
+        elif isinstance(command, DrawDay):
+            self.start(self._draw(command))
         elif isinstance(command, RunEnded):
             self.archive.ended(command.run)
             for run in self.archive.overdue():
                 self.store.forget(run)
                 self.take(orders.RunForgotten(run))
+
+    async def _draw(self, command: DrawDay) -> None:
+        wanted = {kind: amount for kind in KINDS if (amount := command.wanted.get(kind)) is not None}
+        try:
+            granted = await self._days.draw(command.day, wanted)
+        except MeshError as error:
+            log.warning("the day's budget cannot be drawn yet: %s", error.message)
+            self.take(orders.DayDrawn(command.day, {}, failed=True))
+            return
+        self.take(orders.DayDrawn(command.day, {str(kind): amount for kind, amount in granted.items()}))
+
+    async def _return_slices(self) -> None:
+        for day, unused in self.engine.purse.unused_day():
+            with contextlib.suppress(MeshError, TimeoutError):
+                async with asyncio.timeout(1.0):
+                    await self._days.give_back(day, unused)
 
     async def _check(self, command: CheckResult) -> None:
         crash_point("check.before")

@@ -49,6 +49,8 @@ __all__ = [
     "CheckResult",
     "ChildEnded",
     "Command",
+    "DayDrawn",
+    "DrawDay",
     "Event",
     "HaltChanged",
     "NodeInfo",
@@ -138,6 +140,15 @@ class ChildEnded:
     run: str
     child: str
     used: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class DayDrawn:
+    """So much more of a day's budget is ours; `failed`: the board did not answer."""
+
+    day: str
+    granted: dict[str, int]
+    failed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +243,7 @@ Event: TypeAlias = (
     | RunDeposed
     | RunForgotten
     | ChildEnded
+    | DayDrawn
     | CancelAsked
     | PauseAsked
     | ResumeAsked
@@ -317,6 +329,15 @@ class TellParent:
 
 
 @dataclass(frozen=True, slots=True)
+class DrawDay:
+    """Take a slice of a day's budget of the swarm, and answer with `DayDrawn`."""
+
+    run: str
+    day: str
+    wanted: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class RunEnded:
     """The run is closed, durably."""
 
@@ -324,7 +345,7 @@ class RunEnded:
 
 
 Command: TypeAlias = (
-    SayAll | Say | CheckResult | ShowProgress | RunStands | RunEnded | BeginChild | TellParent
+    SayAll | Say | CheckResult | ShowProgress | RunStands | RunEnded | BeginChild | TellParent | DrawDay
 )
 
 
