@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from pydantic import ValidationError
@@ -17,13 +18,16 @@ from pydantic import ValidationError
 from mesh.errors import MeshError
 from protocol.errors import ZwermError
 from protocol.ids import by_time
+from protocol.messages import Head
 from protocol.plan import Plan
+from protocol.records import Record
 
 from .engine import Engine
 from .errors import JournalBroken, RunUnknown
 from .journal_store import Folded, JournalStore, read_run
 from .offers import Brief
 from .orders import RunRecovered
+from .snapshot_store import load_snapshot
 from .state import RunState
 
 if TYPE_CHECKING:
@@ -96,7 +100,7 @@ class Archive:
         if not recent and (head.closed if head else await store.closed(run) is not None):
             self.closed.add(run)
             return None
-        folded = await read_run(self._endpoint, run, head=head, observe=self._engine.history.observe)
+        folded = await self._read_from(run, head, await self._snapshot(head), self._engine.history.observe)
         return await self._up(folded, store)
 
     async def take_up(self, run: str, store: JournalStore) -> RunRecovered | None:
@@ -126,12 +130,32 @@ class Archive:
     async def _follow(self, run: str) -> Folded | None:
         """A run of somebody else, from where it was read last; under the lock, since it is folded in place."""
         head = self._board.heads.get(run)
-        folded = await read_run(self._endpoint, run, after=self._followed.pop(run, None), head=head)
+        after = self._followed.pop(run, None) or await self._snapshot(head)
+        folded = await self._read_from(run, head, after)
         if folded is not None and folded.state.status != "closed":
             self._followed[run] = folded
             while len(self._followed) > _FOLLOWED_MAX:
                 self._followed.popitem(last=False)
         return folded
+
+    async def _snapshot(self, head: Head | None) -> Folded | None:
+        found = await load_snapshot(self._endpoint, head)
+        return None if found is None else Folded(*found)
+
+    async def _read_from(
+        self,
+        run: str,
+        head: Head | None,
+        after: Folded | None,
+        observe: Callable[[RunState, Record], None] | None = None,
+    ) -> Folded | None:
+        """Read what came after what is known; if that does not hang together, everything: it may be what is known that is wrong."""
+        if after is not None:
+            try:
+                return await read_run(self._endpoint, run, after=after, head=head, observe=observe)
+            except JournalBroken as error:
+                log.warning("run %s is read from its beginning, since: %s", run[-6:], error.why)
+        return await read_run(self._endpoint, run, head=head, observe=observe)
 
     async def _plan(self, state: RunState) -> Plan | None:
         """The content of a run's plan; None when it is not there any more."""

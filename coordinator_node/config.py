@@ -13,6 +13,7 @@ from protocol.records import DEPTH_MAX
 from .budget import Bounds
 from .budget_text import BudgetInvalid, parse
 from .engine import Settings
+from .snapshot_store import SNAPSHOT_RECORDS
 
 __all__ = ["Config", "ConfigInvalid", "load_config"]
 
@@ -54,6 +55,8 @@ class Config(BaseModel):
     """How deep runs may begin runs of their own."""
     lease_s: Annotated[float, Field(ge=1, le=120)] | None = None
     """How long this coordinator may be silent before others take its runs; by default 3 on a single bus server, 15 on a cluster."""
+    snapshot_records: Annotated[int, Field(ge=1)] = SNAPSHOT_RECORDS
+    """So many records of a run make a new snapshot of it worth its while, for whoever takes it over."""
     trace: str = ""
     """A file to which every event is written, to play it again; empty: none."""
     seed: Annotated[int, Field(ge=0)] | None = None

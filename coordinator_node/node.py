@@ -26,12 +26,13 @@ from mesh.roster import NodeGone, Presence
 from mesh.roster import NodeSeen as RosterSeen
 from protocol import subjects
 from protocol.messages import Event, Reject, ResultAck
-from protocol.records import RunClosed
+from protocol.records import Record, RunClosed
 
 from . import orders
 from .archive import Archive
 from .budget import KINDS, limits_of
 from .budget_store import DayBudget
+from .chain import Link
 from .checking_store import Checker
 from .config import load_config
 from .crash_proc import crash_point
@@ -56,6 +57,7 @@ from .orders import (
 )
 from .orders import NodeSeen as NodeIsHere
 from .service import RunsService
+from .snapshot_store import Snapshots
 from .speaker import Speaker
 from .takeover_store import Takeover
 from .trace import Head, TraceWriter
@@ -99,6 +101,7 @@ class CoordinatorRole:
         self.takeover = Takeover(self)
         self.archive = Archive(endpoint, self.engine, self.takeover.board, self.config.kept_runs)
         self._days = DayBudget(endpoint.kv, endpoint.node, limits_of(self.engine.settings.bounds.day))
+        self.snapshots = Snapshots(endpoint, self.takeover.board, self.start, self.config.snapshot_records)
         self.service = RunsService(self)
         self._checker = Checker(endpoint.artifacts)
         self.store: JournalStore
@@ -142,8 +145,9 @@ class CoordinatorRole:
         try:
             async with asyncio.TaskGroup() as tasks:
                 self.tasks = tasks
-                wrote = self.takeover.board.wrote
-                self.store = JournalStore(self.endpoint, self.start, self._released, self._deposed, wrote)
+                self.store = JournalStore(
+                    self.endpoint, self.start, self._released, self._deposed, self._wrote
+                )
                 speaker = tasks.create_task(self._speaker.run())
                 for presence in self.endpoint.roster.alive(self._clock.now()):
                     self.take(NodeIsHere(_info(presence)))
@@ -292,6 +296,12 @@ class CoordinatorRole:
             by_run.setdefault(command.run, ([], []))[1].append(command)
         for run, (records, commands) in by_run.items():
             self.store.submit(run, records, commands)
+
+    def _wrote(self, run: str, link: Link, records: Sequence[Record]) -> None:
+        self.takeover.board.wrote(run, link, records)
+        state = self.engine.state(run)
+        if state is not None:
+            self.snapshots.durable(state, link)
 
     def _deposed(self, run: str) -> None:
         self.take(orders.RunDeposed(run))

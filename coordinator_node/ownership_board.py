@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from mesh.errors import DiskFull, MeshError, StoreUnavailable, WriteConflict
+from protocol.artifact import ArtifactRef
 from protocol.codec import pack, unpack
 from protocol.errors import Rejected
 from protocol.messages import Head
@@ -92,6 +93,8 @@ class Board:
         self.open: dict[str, Head] = {}
         """Those of runs that have not ended."""
         self._revisions: dict[str, int] = {}
+        self._snapshots: dict[str, tuple[ArtifactRef, int]] = {}
+        """Run of ours -> its snapshot, and the records that it holds."""
         self._due: dict[str, _Due] = {}
         self._written_at: dict[str, float] = {}
         self._wake = asyncio.Event()
@@ -263,6 +266,7 @@ class Board:
             epoch=self._epoch_of(run) or (known.epoch if known else 1),
             owner=self._endpoint.node,
             closed=closed,
+            snapshot=self._snapshot_of(run),
         )
         now = self._clock.monotonic()
         if closed:
@@ -274,6 +278,48 @@ class Board:
         due = self._due.get(run)
         self._due[run] = _Due(head, at if due is None else min(at, due.at))
         self._wake.set()
+
+    # --- snapshots ---
+
+    def _snapshot_of(self, run: str) -> ArtifactRef | None:
+        """The snapshot that our next head names: our own, or that of the owner before us."""
+        if run in self._snapshots:
+            return self._snapshots[run][0]
+        known = self.heads.get(run)
+        return known.snapshot if known is not None else None
+
+    def snapshot(self, run: str) -> tuple[ArtifactRef, int] | None:
+        """The snapshot that a run of ours has, and the records in it (0: not known, an earlier owner made it)."""
+        ref = self._snapshot_of(run)
+        return None if ref is None else (ref, self._snapshots[run][1] if run in self._snapshots else 0)
+
+    def name_snapshot(self, run: str, ref: ArtifactRef | None, count: int) -> None:
+        """The next head names this one; None: it names none."""
+        if ref is not None:
+            self._snapshots[run] = (ref, count)
+        else:
+            self._snapshots.pop(run, None)
+            for heads in (self.heads, self.open):
+                if run in heads:
+                    heads[run] = heads[run].model_copy(update={"snapshot": None})
+        due = self._due.get(run)
+        if due is not None:
+            due.head = due.head.model_copy(update={"snapshot": ref})
+
+    async def write_snapshot(self, run: str, ref: ArtifactRef, count: int) -> None:
+        """Name a snapshot in the run's head now.
+
+        Raises:
+            MeshError: the board did not take it.
+        """
+        self.name_snapshot(run, ref, count)
+        known = self._due[run].head if run in self._due else self.heads.get(run)
+        if known is None or known.closed:
+            raise StoreUnavailable("the run has no head, or has ended")
+        self._due[run] = _Due(known.model_copy(update={"snapshot": ref}), self._clock.monotonic())
+        await self._write_head(run)
+        if run in self._due:
+            raise StoreUnavailable("the head was not written")
 
     async def _write_heads(self) -> None:
         while True:
@@ -289,7 +335,9 @@ class Board:
                     await self._wake.wait()
 
     async def _write_head(self, run: str) -> None:
-        due = self._due.pop(run)
+        due = self._due.pop(run, None)
+        if due is None:
+            return
         head, raw = due.head, self._endpoint.seal_head(due.head)
         try:
             expected = self._revisions.get(run, 0)

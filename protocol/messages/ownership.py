@@ -10,6 +10,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from ..artifact import ArtifactRef
 from ..ids import NodeHex, RunId
 from .base import Item, JsonObject
 from .contract import Epoch
@@ -37,3 +38,5 @@ class Head(Item):
     epoch: Epoch
     owner: NodeHex
     closed: bool = False
+    snapshot: ArtifactRef | None = None
+    """The run's state as of some message up to `seq`, in the owner's own form."""

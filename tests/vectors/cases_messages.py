@@ -210,6 +210,18 @@ def messages() -> Iterator[Case]:
         for key in added:
             wrong = [{**item, key: 7.5}]
             yield case(f"e-{name}-halt-{key}", "E_SCHEMA", "MSG-4", f"7.5 for {key}.", kind, wrong)
+    head = MESSAGES_3[0x0602][1]
+    yield case(
+        "ok-head-snapshot",
+        "OK",
+        "OWN-7",
+        "A head that names a snapshot.",
+        0x0602,
+        [{**head, "snapshot": REF}],
+    )
+    yield case(
+        "e-head-snapshot", "E_SCHEMA", "OWN-7", "A snapshot in words.", 0x0602, [{**head, "snapshot": "x"}]
+    )
     confirm, bid = 0x0112, MESSAGES[0x0102][1]
     yield case("ok-250", "OK", "MSG-1", "250 items.", confirm, [FENCE] * 250, 250)
     yield case("e-251", "E_SCHEMA", "MSG-1", "251 items.", confirm, [FENCE] * 251)
