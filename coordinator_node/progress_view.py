@@ -11,6 +11,8 @@ from typing import Any
 from mesh.output import Out, clean
 from protocol.messages import Event
 
+from .budget_live import Cost
+
 __all__ = ["RunProgress"]
 
 
@@ -42,6 +44,7 @@ class RunProgress:
     heard: float = 0.0
     retries: int = 0
     paused: bool = False
+    cost: Cost = field(default_factory=Cost)
     _capability: dict[str, str] = field(default_factory=dict)
 
     def take(self, event: Event, now: float) -> str:
@@ -49,6 +52,8 @@ class RunProgress:
         self.heard = now
         self.seq = max(self.seq, event.seq)
         data: dict[str, Any] = dict(event.data)
+        if line := self.cost.take(event.kind, event.subtask, data):
+            return clean(line)
         group = self.groups.get(self._capability.get(event.subtask, ""))
         if group is not None:
             return self._of_subtask(group, event, data)
@@ -148,6 +153,8 @@ class RunProgress:
         total = self.total
         share = f"{100 * self.done // total} %" if total else "planning"
         foot = f" {share}  ·  {now - self.started:.1f} s"
+        if cost := self.cost.text():
+            foot += f"  ·  {cost}"
         if self.paused:
             foot += "  ·  paused"
         if self.retries:

@@ -23,6 +23,7 @@ from protocol.messages import (
 )
 from protocol.records import Accepted, AttemptFailed, AttemptMoved, LateResult, Refused, Rejected
 
+from .budget_view import usage_view
 from .closing import BLAMELESS
 from .desk import Desk
 from .orders import CheckResult, ResultChecked, Say, ShowProgress, WorkReceived
@@ -106,6 +107,7 @@ class Work:
                 "note": item.note,
                 "state": item.state,
                 "wait_ms": item.wait_ms,
+                "used": usage_view(item.used),
             }
             engine.command(ShowProgress(desk.run, item.subtask, live.node, "attempt.progress", data))
             return

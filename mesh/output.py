@@ -73,6 +73,7 @@ EXIT_OF_CODE: dict[str, Exit] = {
     "E_REVOKED": Exit.REFUSED,
     "E_CERT_EXPIRED": Exit.REFUSED,
     "E_FOREIGN": Exit.REFUSED,
+    "E_BUDGET": Exit.LIMIT,
     "E_BUDGET_VALUE": Exit.USAGE,
     "E_NOT_FOUND": Exit.NOT_FOUND,
     "E_NO_BID": Exit.NOBODY,

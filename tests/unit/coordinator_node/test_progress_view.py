@@ -71,3 +71,16 @@ def test_the_end_is_remembered_and_the_hint_to_cancel_goes():
     progress.take(event("run.closed", outcome="failed"), 2.0)
     assert progress.closed == {"outcome": "failed"}
     assert "Ctrl-C" not in progress.lines(OUT, 2.0)[-1]
+
+
+def test_the_live_line_says_the_cost_when_there_is_a_budget():
+    progress = planned()
+    assert "credits" not in progress.lines(OUT, 1.3)[-1]
+    progress.take(event("run.opened", budget={"money": 5_000_000, "children": 32}), 1.0)
+    progress.take(event("subtask.awarded", "read-1", node_name="ada", attempt=1, price=100_000), 1.0)
+    progress.take(event("attempt.progress", "read-1", node_name="ada", used={"money": 60_000}), 1.0)
+    assert "0.06 of 5 credits" in progress.lines(OUT, 1.3)[-1]
+    progress.take(event("subtask.accepted", "read-1", node_name="ada", wall_ms=12, used={}), 1.1)
+    assert "0.1 of 5 credits" in progress.lines(OUT, 1.3)[-1]
+    line = progress.take(event("budget.noted", message="80 % of the money is used: 4 of 5"), 1.2)
+    assert line.startswith("budget ")
