@@ -207,6 +207,10 @@ class Auction:
                 if not one.waiting:
                     self._closable[key] = None
 
+    def of_run(self, run: str) -> list[Key]:
+        """The subtasks of a run that are open for bids."""
+        return [key for key in self._rounds if key[0] == run]
+
     def drop(self, key: Key) -> Round | None:
         """End a round without a decision; None when none is open."""
         one = self._rounds.pop(key, None)

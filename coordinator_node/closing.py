@@ -52,13 +52,16 @@ def give_up(
 
     `others`: whether anybody offers it on whose device it has not come to nothing yet.
     """
-    last = subtask.attempts[-1]
     tries = subtask.skeleton.tries
     ended = [
         attempt
         for attempt in subtask.tried
         if attempt.status in ("failed", "rejected") and attempt.code != "E_HALTED"
     ]
+    if not ended:
+        return None
+    # Of two attempts at once the earlier may end last.
+    last = max(ended, key=lambda attempt: (not attempt.retryable, attempt.ended_ms, attempt.number))
     blamed = sum(1 for attempt in ended if attempt.code not in BLAMELESS)
     if last.retryable and blamed < tries:
         bad = [attempt for attempt in ended if attempt.code not in _POLITE]

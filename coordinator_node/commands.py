@@ -343,10 +343,14 @@ def runs_show(session: Session, run_id: str, bids: bool) -> int:
     return Exit.OK
 
 
-def _standing(live: dict[str, Any] | None) -> str:
-    """How work that is out stands, in a few words."""
-    if live is None:
-        return ""
+def _standing(out: list[dict[str, Any]]) -> str:
+    """How work that is out stands, in a few words; of two attempts, both."""
+    if len(out) > 1:
+        return "; ".join(f"{live['node_name']}: {_stands(live)}" for live in out)
+    return _stands(out[0]) if out else ""
+
+
+def _stands(live: dict[str, Any]) -> str:
     since, silent = _span(live["state_s"]), _span(live["silent_s"])
     if live["checking"]:
         return "its result is being checked"

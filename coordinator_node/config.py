@@ -41,6 +41,10 @@ class Config(BaseModel):
     """The same when somebody did offer it before: its device may be restarting."""
     settle_s: Annotated[float, Field(ge=0, le=60)] = 6.0
     """So long after its start nothing is given up: nodes say hello every few seconds."""
+    hedge: bool = True
+    """Whether work that takes much longer than it should is done by a second node, too, when one has nothing else to do."""
+    hedge_after_s: Annotated[float, Field(ge=1, le=86_400)] = 30.0
+    """Nothing that has taken less is late."""
     kept_runs: Annotated[int, Field(ge=1, le=10_000)] = 64
     """Ended runs that stay in memory; older ones are read from the journal when somebody asks."""
     budget_run: Words = ""
@@ -88,6 +92,8 @@ class Config(BaseModel):
             grace_s=self.grace_s,
             lost_grace_s=self.lost_grace_s,
             settle_s=self.settle_s,
+            hedge=self.hedge,
+            hedge_after_s=self.hedge_after_s,
             bounds=Bounds(node=node, agent=agent, day=day, depth=self.run_depth),
         )
 

@@ -44,8 +44,7 @@ class Desk:
     def abandoned(self, at_ms: int) -> Iterator[Record]:
         """The ends of all that is unfinished in a run whose plan is lost; read it one by one, the state changes meanwhile."""
         for name, subtask in list(self.state.subtasks.items()):
-            current = subtask.current
-            if current is not None:
+            for current in subtask.held:
                 yield AttemptFailed(
                     at_ms=at_ms,
                     subtask=name,

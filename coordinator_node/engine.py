@@ -31,6 +31,7 @@ from .budget_purse import Purse
 from .closing import give_up
 from .desk import Desk
 from .fold import apply
+from .hedging import Hedges
 from .history import History
 from .market import Market
 from .offers import award
@@ -59,7 +60,7 @@ from .rounds import Rounds
 from .runs import Runs
 from .scheduler import Scheduler
 from .scoring import Candidate
-from .state import RunState, SubtaskState
+from .state import AttemptState, RunState, SubtaskState
 from .watch import Live, Watch, lease_ms
 from .work import Work
 
@@ -78,13 +79,16 @@ class Settings:
     `grace_s`: how long work waits for a capability that nobody offers. `lost_grace_s`: the same where somebody did offer it before, or the run
     was taken up after a restart. `settle_s`: so long after its start a coordinator gives nothing up, because it has not heard everybody yet.
     `bounds`: what may be spent beside each run's own budget.
-    `confirm_s`: work that is estimated to take longer is to be confirmed at once.
+    `confirm_s`: work that is estimated to take longer is to be confirmed at once. `hedge`: whether another node does what is late, too;
+    `hedge_after_s`: nothing that has taken less is late.
     """
 
     grace_s: float = 3.0
     lost_grace_s: float = 60.0
     settle_s: float = 6.0
     confirm_s: float = 2.0
+    hedge: bool = True
+    hedge_after_s: float = 30.0
     bounds: Bounds = field(default_factory=Bounds)
 
 
@@ -132,6 +136,7 @@ class Engine:
         self.runs = Runs(self)
         self.children = Children(self)
         self.rounds = Rounds(self, rng)
+        self.hedges = Hedges(self, on=self.settings.hedge, after_s=self.settings.hedge_after_s)
         self.work = Work(self)
         self._handlers: dict[type[Any], Callable[[Any], None]] = {
             RunAccepted: self.runs.accepted,
@@ -169,7 +174,7 @@ class Engine:
 
     def deadline(self) -> float | None:
         """When to call `handle(Tick(), now)` if nothing else happens, in Unix seconds; None: never."""
-        parts = (self.auction, self.watch, self.scheduler, self.purse, self.market)
+        parts = (self.auction, self.watch, self.scheduler, self.purse, self.market, self.hedges)
         times = [part.deadline() for part in parts]
         return min((time for time in times if time is not None), default=None)
 
@@ -226,7 +231,10 @@ class Engine:
 
     def end_live(self, live: Live) -> None:
         """An attempt has ended: its slot is free."""
-        self.watch.drop(live.key)
+        self.watch.drop(live)
+        self.hedges.ended(live)
+        if not self.watch.of(live.key):
+            self.runs.drop_round(live.key, withdraw=True)
         if live.state != "working":
             self.market.wait(live.capability, -1)
         self.market.fly(live.capability, -1)
@@ -250,7 +258,9 @@ class Engine:
                 self.add(desk, waiting)
 
     def retry(self, desk: Desk, subtask: SubtaskState, *, pause: bool) -> None:
-        """An attempt came to nothing: give the subtask up, or put it up again."""
+        """An attempt came to nothing: give the subtask up, or put it up again, unless another attempt goes on."""
+        if subtask.status == "awarded":
+            return
         name = subtask.skeleton.id
         failed = subtask.failures()
         others = any(node not in failed for node in self.market.offering(subtask.skeleton.capability))
@@ -279,12 +289,15 @@ class Engine:
 
         None: none can be paid now. Then the subtask waits, or has failed, and its flight is over.
         """
-        funded = self.purse.fund(desk, subtask, ranked)
+        held = subtask.held
+        funded = self.purse.fund(desk, subtask, ranked, hedge=bool(held))
         if funded is None:
             self.market.fly(subtask.skeleton.capability, -1)
             return None
         if funded[0][0] is not ranked[0]:
             reason = "the best bid that the budget has room for"
+        if held:
+            reason = f"beside {self.market.name(held[0].node)}, which is late: {reason}"
         (winner, *runners), reserved = funded
         bid = winner.bid
         skeleton = subtask.skeleton
@@ -302,14 +315,21 @@ class Engine:
             bids=notes,
             reason=reason[:200],
             reserved=reserved,
+            hedge=bool(held),
         )
         self.emit(desk, record)
-        live = self.make_live(desk, subtask, runners)
+        attempt = subtask.attempts[-1]
+        live = self.make_live(desk, subtask, attempt, runners)
         self.watch.add(live, self._now)
+        self.hedges.awarded(live)
         self.market.hold(live.node, +1)
         confirm = bid.eta_ms > self.settings.confirm_s * 1000
         self.command(
-            Say(desk.run, live.bus_key, award(desk.state, desk.content_known, subtask, confirm=confirm))
+            Say(
+                desk.run,
+                live.bus_key,
+                award(desk.state, desk.content_known, subtask, attempt, confirm=confirm),
+            )
         )
         return winner
 
@@ -317,20 +337,21 @@ class Engine:
         """Say an award that holds once more."""
         desk = self.desks[live.key[0]]
         subtask = desk.state.subtasks[live.key[1]]
-        self.command(
-            Say(desk.run, live.bus_key, award(desk.state, desk.content_known, subtask, confirm=True))
-        )
+        attempt = subtask.attempts[live.attempt - 1]
+        item = award(desk.state, desk.content_known, subtask, attempt, confirm=True)
+        self.command(Say(desk.run, live.bus_key, item))
 
-    def say_cancel(self, live: Live) -> None:
+    def say_cancel(self, live: Live, reason: str = "") -> None:
         """Tell the holder of an attempt to stop."""
         desk = self.desks[live.key[0]]
-        reason = desk.state.cancel_reason or desk.state.subtasks[live.key[1]].cancel_reason
+        reason = reason or desk.state.cancel_reason or desk.state.subtasks[live.key[1]].cancel_reason
         cancel = Cancel(subtask=live.key[1], attempt=live.attempt, epoch=live.epoch, reason=reason)
         self.command(Say(desk.run, live.bus_key, cancel))
 
-    def make_live(self, desk: Desk, subtask: SubtaskState, runners: list[Candidate]) -> Live:
-        """What is to be watched of the attempt that holds a subtask."""
-        attempt = subtask.attempts[-1]
+    def make_live(
+        self, desk: Desk, subtask: SubtaskState, attempt: AttemptState, runners: list[Candidate]
+    ) -> Live:
+        """What is to be watched of an attempt that holds a subtask."""
         return Live(
             key=(desk.run, subtask.skeleton.id),
             attempt=attempt.number,
@@ -360,6 +381,7 @@ class Engine:
             assert desk.state.subtasks[name].skeleton.capability == capability
             record = Unbid(at_ms=self.at_ms, subtask=name, round=desk.next_round(), asked=0)
             self.rounds.unbid(desk, desk.state.subtasks[name], record, last=True)
+        self.hedges.tick(self._now)
         for live, what in self.watch.due(self._now):
             self.work.overdue(live, what)
 

@@ -284,8 +284,13 @@ def _subtask(state: RunState, name: str, kind: str) -> SubtaskState:
 
 def _awarded(state: RunState, record: Awarded) -> None:
     subtask = _subtask(state, record.subtask, record.k)
-    if record.subtask not in state.ready:
+    held = subtask.held
+    if not record.hedge and record.subtask not in state.ready:
         raise _illegal(state, f"{record.subtask!r} is awarded before it may be", subtask)
+    if record.hedge and (len(held) != 1 or held[0].node == record.node):
+        raise _illegal(
+            state, f"{record.subtask!r} is hedged, and not one attempt of another node holds", subtask
+        )
     if state.status != "open" or state.paused or subtask.cancelling:
         how = state.status if state.status != "open" else "paused" if state.paused else "giving it up"
         raise _illegal(state, f"{record.subtask!r} is awarded while the run is {how}", subtask)
@@ -293,7 +298,7 @@ def _awarded(state: RunState, record: Awarded) -> None:
         raise _illegal(
             state, f"award of attempt {record.attempt}, epoch {record.epoch}, out of order", subtask
         )
-    del state.ready[record.subtask]
+    state.ready.pop(record.subtask, None)
     subtask.status = "awarded"
     subtask.attempts.append(
         AttemptState(
@@ -323,23 +328,34 @@ def _unbid(state: RunState, record: Unbid) -> None:
 Ending = Refused | AttemptFailed | Rejected | Accepted
 
 
-def _held(state: RunState, record: Ending) -> tuple[SubtaskState, AttemptState]:
-    """The subtask and its live attempt, if the record is about exactly that one: the fence."""
+def _holds(state: RunState, record: Ending | AttemptMoved) -> tuple[SubtaskState, AttemptState]:
+    """The subtask and its live attempt, if the record is about exactly one that holds: the fence."""
     subtask = _subtask(state, record.subtask, record.k)
-    attempt = subtask.attempts[-1]
-    if (record.attempt, record.epoch, record.node) != (attempt.number, attempt.epoch, attempt.node):
-        raise _illegal(
-            state,
-            f"{record.k} names attempt {record.attempt}, epoch {record.epoch} of {record.node[:8]},"
-            f" but attempt {attempt.number}, epoch {attempt.epoch} of {attempt.node[:8]} holds",
-            subtask,
-        )
+    held = subtask.held
+    for attempt in held:
+        if (record.attempt, record.epoch, record.node) == (attempt.number, attempt.epoch, attempt.node):
+            return subtask, attempt
+    names = " and ".join(f"attempt {one.number}, epoch {one.epoch} of {one.node[:8]}" for one in held)
+    raise _illegal(
+        state,
+        f"{record.k} names attempt {record.attempt}, epoch {record.epoch} of {record.node[:8]},"
+        f" but {names} holds",
+        subtask,
+    )
+
+
+def _held(state: RunState, record: Ending) -> tuple[SubtaskState, AttemptState]:
+    """The attempt that holds and ends with this record."""
+    subtask, attempt = _holds(state, record)
     attempt.status = ATTEMPT_END[record.k]
     attempt.ended_ms = record.at_ms
     return subtask, attempt
 
 
 def _reopen(state: RunState, subtask: SubtaskState) -> None:
+    """An attempt came to nothing: the subtask is open again, unless another holds it."""
+    if subtask.held:
+        return
     subtask.status = "open"
     state.ready[subtask.skeleton.id] = None
 
@@ -364,7 +380,10 @@ def _rejected(state: RunState, record: Rejected) -> None:
 
 
 def _accepted(state: RunState, record: Accepted) -> None:
-    subtask, attempt = _held(state, record)
+    subtask, attempt = _holds(state, record)
+    if len(subtask.held) > 1:
+        raise _illegal(state, f"{record.k} for {record.subtask!r} while another attempt holds it", subtask)
+    attempt.status, attempt.ended_ms = ATTEMPT_END[record.k], record.at_ms
     attempt.wall_ms, attempt.cpu_ms, attempt.used = record.wall_ms, record.cpu_ms, record.used
     subtask.status, subtask.outputs = "accepted", record.outputs
     _ended(state, subtask, record.at_ms)
@@ -383,10 +402,7 @@ def _subtask_failed(state: RunState, record: SubtaskFailed) -> None:
 
 
 def _moved(state: RunState, record: AttemptMoved) -> None:
-    subtask = _subtask(state, record.subtask, record.k)
-    attempt = subtask.attempts[-1]
-    if (record.attempt, record.epoch, record.node) != (attempt.number, attempt.epoch, attempt.node):
-        raise _illegal(state, f"{record.k} names attempt {record.attempt}, which does not hold", subtask)
+    _, attempt = _holds(state, record)
     attempt.state, attempt.wait_ms, attempt.note = record.state, record.wait_ms, record.note
 
 
@@ -399,10 +415,11 @@ def _subtask_cancelled(state: RunState, record: SubtaskCancelled) -> None:
     subtask = _subtask(state, record.subtask, record.k)
     if state.status != "cancelling" and not subtask.cancelling:
         raise _illegal(state, f"{record.subtask!r} is cancelled although nobody asked for it", subtask)
-    if subtask.status == "awarded":
-        subtask.attempts[-1].status = "cancelled"
-        subtask.attempts[-1].ended_ms = record.at_ms
-        subtask.attempts[-1].used = record.used
+    held = subtask.held
+    if len(held) > 1:
+        raise _illegal(state, f"{record.k} for {record.subtask!r} while two attempts hold it", subtask)
+    for attempt in held:
+        attempt.status, attempt.ended_ms, attempt.used = "cancelled", record.at_ms, record.used
     subtask.status, subtask.code, subtask.message = "cancelled", "E_CANCELLED", subtask.cancel_reason
     _ended(state, subtask, record.at_ms)
 

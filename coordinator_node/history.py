@@ -29,7 +29,9 @@ _RATIO_PRIOR: Final = 3.0
 _RATIO_MAX: Final = 8.0
 _CLAIMS_PRIOR: Final = 4.0
 """How many results a node's word is taken for its deed, before it is corrected by half of what it was off."""
-_BLAMELESS: Final = frozenset({"E_CANCELLED", "E_DRAINING", "E_SHUTDOWN", "E_RESTARTED", "E_HALTED"})
+_BLAMELESS: Final = frozenset(
+    {"E_CANCELLED", "E_DRAINING", "E_SHUTDOWN", "E_RESTARTED", "E_HALTED", "E_SUPERSEDED"}
+)
 
 
 @dataclass(slots=True)
@@ -132,7 +134,7 @@ class History:
         if isinstance(record, AttemptFailed) and (not record.retryable or record.code in _BLAMELESS):
             return
         subtask = state.subtasks[record.subtask]
-        attempt = subtask.attempts[-1]
+        attempt = subtask.attempts[record.attempt - 1]
         track = self._tracks.setdefault((record.node, subtask.skeleton.capability), Track())
         bid = next((bid for bid in attempt.bids if bid.node == record.node), None)
         if bid is not None:

@@ -101,9 +101,10 @@ def announce(
     )
 
 
-def award(state: RunState, content: Brief, subtask: SubtaskState, *, confirm: bool) -> Award:
-    """The award that holds for a subtask: its current attempt."""
-    attempt = subtask.attempts[-1]
+def award(
+    state: RunState, content: Brief, subtask: SubtaskState, attempt: AttemptState, *, confirm: bool
+) -> Award:
+    """The award of an attempt that holds."""
     return Award(
         subtask=subtask.skeleton.id,
         round=attempt.round,

@@ -50,6 +50,5 @@ def take_over(state: RunState, plan: Plan | None, owner: str, at_ms: int) -> lis
 def standing(state: RunState) -> Iterator[tuple[SubtaskState, AttemptState]]:
     """The attempts that hold."""
     for subtask in state.subtasks.values():
-        attempt = subtask.current
-        if attempt is not None:
+        for attempt in subtask.held:
             yield subtask, attempt

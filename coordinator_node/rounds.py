@@ -69,7 +69,24 @@ class Rounds:
             self._open(capability, keys[:count], asked, everybody=everybody)
             keys = keys[count:]
 
-    def _open(self, capability: str, keys: list[Key], asked: list[Seller], *, everybody: bool) -> None:
+    def hedge(self, desk: Desk, subtask: SubtaskState) -> None:
+        """Look for a second node beside one that is late."""
+        capability = subtask.skeleton.capability
+        avoid = frozenset(subtask.failures()) | {attempt.node for attempt in subtask.held}
+        asked, _ = self._engine.market.ask(capability, avoid, self._rng)
+        if asked:
+            key = (desk.run, subtask.skeleton.id)
+            self._open(capability, [key], asked, everybody=False, hedge=True)
+
+    def _open(
+        self,
+        capability: str,
+        keys: list[Key],
+        asked: list[Seller],
+        *,
+        everybody: bool,
+        hedge: bool = False,
+    ) -> None:
         window_s = self._engine.market.window_s(asked)
         batch = self._engine.auction.batch(asked, self._engine.now)
         waiting = self._engine.auction.waited_for(batch)
@@ -77,7 +94,7 @@ class Rounds:
         for key in keys:
             desk = self._engine.desks[key[0]]
             subtask = desk.state.subtasks[key[1]]
-            if self._too_large(desk, subtask) or self._engine.purse.holds_back(desk, key[1]):
+            if not hedge and (self._too_large(desk, subtask) or self._engine.purse.holds_back(desk, key[1])):
                 continue
             number = desk.next_round()
             deadline_ms = self._engine.purse.deadline_ms(desk, subtask)
@@ -140,6 +157,10 @@ class Rounds:
         run, name = one.key
         desk = self._engine.desks[run]
         subtask = desk.state.subtasks[name]
+        if subtask.status == "awarded" and not (decision.ranked and self._engine.hedges.wanted(desk, name)):
+            self._engine.market.fly(one.capability, -1)
+            self._withdrawn(one)
+            return
         if decision.ranked:
             winner = self._engine.award_to(
                 desk, subtask, one.number, decision.ranked, decision.notes, decision.reason
@@ -152,9 +173,7 @@ class Rounds:
             return
         self._engine.market.fly(one.capability, -1)
         if decision.crowded or one.busy:
-            for candidate in one.bids.values():
-                reject = Reject(subtask=name, round=one.number, reason="withdrawn")
-                self._engine.command(Say(run, candidate.bus_key, reject))
+            self._withdrawn(one)
             self._engine.scheduler.full(one.capability, self._engine.now)
             self._engine.add(desk, name)
         elif one.unanswered:
@@ -171,6 +190,12 @@ class Rounds:
                 ),
                 last=subtask.unbid_rounds + 1 >= _UNBID_ROUNDS,
             )
+
+    def _withdrawn(self, one: Round) -> None:
+        """Its bids are not needed after all."""
+        for candidate in one.bids.values():
+            reject = Reject(subtask=one.key[1], round=one.number, reason="withdrawn")
+            self._engine.command(Say(one.key[0], candidate.bus_key, reject))
 
     def unbid(self, desk: Desk, subtask: SubtaskState, record: Unbid, *, last: bool) -> None:
         """Nobody will do it: write that down, and give up or try again."""

@@ -17,6 +17,7 @@ from protocol.records import (
     SubtaskCancelRequested,
 )
 
+from .auction import Key
 from .closing import close, doomed
 from .desk import Desk
 from .fold import apply
@@ -98,8 +99,9 @@ class Runs:
         if not state.planned or event.plan is None:
             return
         for subtask, attempt in standing(state):
-            live = self._engine.make_live(desk, subtask, [])
+            live = self._engine.make_live(desk, subtask, attempt, [])
             self._engine.watch.add(live, self._engine.now)
+            self._engine.hedges.awarded(live)
             self._engine.market.fly(live.capability, +1)
             self._engine.market.hold(live.node, +1)
             self._restore(live, attempt)
@@ -138,6 +140,7 @@ class Runs:
             self._engine.end_live(live)
         self._engine.scheduler.forget_run(event.run)
         self._engine.purse.forget(event.run)
+        self._engine.hedges.forget(event.run)
         self._engine.touched.pop(event.run, None)
 
     def forgotten(self, event: RunForgotten) -> None:
@@ -179,13 +182,13 @@ class Runs:
             at_ms=self._engine.at_ms, subtask=event.subtask, by=event.by, reason=event.reason
         )
         self._engine.emit(desk, request)
-        live = self._engine.watch.get((desk.run, event.subtask))
-        if live is not None:
+        key = (desk.run, event.subtask)
+        self.drop_round(key, withdraw=True)
+        for live in self._engine.watch.of(key):
             self._engine.watch.cancel(live, self._engine.now)
             self._engine.say_cancel(live)
-            return
-        self._drop_round(desk, event.subtask, withdraw=True)
-        self._engine.cancelled(desk, event.subtask)
+        if subtask.status == "open":
+            self._engine.cancelled(desk, event.subtask)
 
     def pause_asked(self, event: PauseAsked) -> None:
         """Award nothing more: what is at work goes on, and its results count."""
@@ -245,11 +248,12 @@ class Runs:
         self._engine.touch(desk.run)
 
     def _drop_rounds(self, desk: Desk, *, withdraw: bool = False) -> None:
-        for name in desk.state.ready:
-            self._drop_round(desk, name, withdraw=withdraw)
+        for key in self._engine.auction.of_run(desk.run):
+            self.drop_round(key, withdraw=withdraw)
 
-    def _drop_round(self, desk: Desk, name: str, *, withdraw: bool) -> None:
-        one = self._engine.auction.drop((desk.run, name))
+    def drop_round(self, key: Key, *, withdraw: bool) -> None:
+        """Bids for a subtask are not needed any more, if any were asked for."""
+        one = self._engine.auction.drop(key)
         if one is None:
             return
         self._engine.market.fly(one.capability, -1)
@@ -280,5 +284,6 @@ class Runs:
             record = close(desk.state, desk.deliver, self._engine.at_ms)
         self._engine.emit(desk, record)
         self._engine.scheduler.forget_run(desk.run)
+        self._engine.hedges.forget(desk.run)
         self._engine.command(RunEnded(desk.run))
         self._engine.children.closed(desk)

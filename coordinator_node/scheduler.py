@@ -70,6 +70,10 @@ class Scheduler:
         self._capability[key] = capability
         self._timers.set(("again", key), now + min(_BACKOFF_MAX_S, _BACKOFF_FIRST_S * 2.0**tries))
 
+    def waits(self, capability: str) -> bool:
+        """Whether anything waits for the capability now."""
+        return bool(self._queues.get(capability))
+
     def full(self, capability: str, now: float) -> None:
         """Everybody who was asked is full: leave them alone for a moment."""
         until, pause = self._full.get(capability, (0.0, 0.0))

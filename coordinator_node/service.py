@@ -336,7 +336,9 @@ class RunsService:
         run = await role.archive.find(request.run)
         state, content = await role.archive.get(run)
         now = role.now()
-        live = {item.key[1]: live_view(item, now) for item in role.engine.watch.of_run(run)}
+        live: dict[str, list[dict[str, Any]]] = {}
+        for item in role.engine.watch.of_run(run):
+            live.setdefault(item.key[1], []).append(live_view(item, now, role.node_name))
         view = run_view(state, content, role.node_name, live)
         encoded = json.dumps(view, ensure_ascii=False).encode()
         if len(encoded) <= _DATA_BYTES_MAX:

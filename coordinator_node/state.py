@@ -89,9 +89,16 @@ class SubtaskState:
     """Attempts before its plan was revised last: they say nothing about its present form."""
 
     @property
-    def current(self) -> AttemptState | None:
-        """The attempt that holds the subtask, if one does."""
-        return self.attempts[-1] if self.status == "awarded" else None
+    def held(self) -> list[AttemptState]:
+        """The attempts that hold the subtask: one, or two when the first is late."""
+        if self.status != "awarded":
+            return []
+        return [attempt for attempt in self.attempts if attempt.status == "awarded"]
+
+    @property
+    def hedged(self) -> bool:
+        """Whether it was given to a second node in its present form, since the first was late."""
+        return any(attempt.hedge for attempt in self.tried)
 
     @property
     def tried(self) -> list[AttemptState]:

@@ -1,6 +1,7 @@
 """Which record may follow which state: one table for runs, one for subtasks; read by the fold, by tests and by the drawing in the documentation.
 
-A pair that is not in its table is illegal. What the table cannot say (numbers that must match: attempt, epoch, node) the fold checks.
+A pair that is not in its table is illegal. What the table cannot say the fold checks: numbers that must match (attempt, epoch, node), and that a subtask
+with two attempts stays awarded when one of them comes to nothing.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ RUN: Final[dict[tuple[RunStatus | None, str], RunStatus]] = {
 
 SUBTASK: Final[dict[tuple[SubtaskStatus, str], SubtaskStatus]] = {
     ("open", "subtask.awarded"): "awarded",
+    ("awarded", "subtask.awarded"): "awarded",
     ("open", "subtask.unbid"): "open",
     ("open", "subtask.failed"): "failed",
     ("open", "plan.revised"): "open",

@@ -130,7 +130,10 @@ def halted_view(error: JournalBroken) -> dict[str, Any]:
 
 
 def run_view(
-    state: RunState, content: Brief | None, name: Namer, live: Mapping[str, dict[str, Any]] | None = None
+    state: RunState,
+    content: Brief | None,
+    name: Namer,
+    live: Mapping[str, list[dict[str, Any]]] | None = None,
 ) -> dict[str, Any]:
     """A run in full: every subtask with its bids, attempts and digests; who made what, from what, and why that one.
 
@@ -150,17 +153,18 @@ def run_view(
         "parent": state.parent or "",
         "cancelled_by": state.cancelled_by,
         "subtask_list": [
-            {**subtask_view(state, subtask, content, name), "live": (live or {}).get(subtask.skeleton.id)}
+            {**subtask_view(state, subtask, content, name), "live": (live or {}).get(subtask.skeleton.id, [])}
             for subtask in state.subtasks.values()
         ],
     }
 
 
-def live_view(live: Live, now: float) -> dict[str, Any]:
+def live_view(live: Live, now: float, name: Namer) -> dict[str, Any]:
     """How an attempt stands that is out: seconds, so that two clocks need not agree."""
     return {
         "attempt": live.attempt,
         "node": live.node,
+        "node_name": name(live.node),
         "state": live.state if live.taken else "awarded",
         "state_s": round(max(0.0, now - live.state_at), 1),
         "since_s": round(max(0.0, now - live.awarded_at), 1),

@@ -33,6 +33,9 @@ _CANCEL_S: Final = 10.0
 PERSON_MAX_S: Final = 7 * 24 * 3600.0
 """So long work may wait for a person."""
 
+Held = tuple[str, str, int]
+"""(run, subtask, attempt)"""
+
 Due = Literal["resend", "lease", "deadline", "gone", "person"]
 
 
@@ -84,6 +87,11 @@ class Live:
     """How often its state changed in the journal."""
     partial: list[NamedRef] = field(default_factory=list)
 
+    @property
+    def held(self) -> Held:
+        """Its name among all that is out."""
+        return (*self.key, self.attempt)
+
     def fits(self, attempt: int, epoch: int, node: str) -> bool:
         """Whether a message is about this very attempt, from its holder."""
         return attempt == self.attempt and epoch == self.epoch and node == self.node
@@ -93,36 +101,46 @@ class Watch:
     """All live attempts of all runs."""
 
     def __init__(self) -> None:
-        self._live: dict[Key, Live] = {}
-        self._of_node: dict[str, dict[Key, Live]] = {}
-        self._timers: Timers[Key] = Timers()
+        self._live: dict[Key, dict[int, Live]] = {}
+        """Subtask -> attempt -> what is out: one, or two when the first is late."""
+        self._of_node: dict[str, dict[Held, Live]] = {}
+        self._timers: Timers[Held] = Timers()
+        self._count = 0
 
     def __len__(self) -> int:
-        return len(self._live)
+        return self._count
 
     def add(self, live: Live, now: float) -> None:
         """An award goes out."""
         live.heard_at = live.moved_at = live.state_at = now
         live.resend_at = now + _RESEND_S[0]
         live.sent = 1
-        self._live[live.key] = live
-        self._of_node.setdefault(live.node, {})[live.key] = live
+        self._live.setdefault(live.key, {})[live.attempt] = live
+        self._count += 1
+        self._of_node.setdefault(live.node, {})[live.held] = live
         self._arm(live)
 
-    def get(self, key: Key) -> Live | None:
-        """The live attempt of a subtask."""
-        return self._live.get(key)
+    def get(self, key: Key, attempt: int) -> Live | None:
+        """An attempt that is out."""
+        return self._live.get(key, {}).get(attempt)
 
-    def drop(self, key: Key) -> Live | None:
+    def of(self, key: Key) -> list[Live]:
+        """Everything that is out of a subtask."""
+        return list(self._live.get(key, {}).values())
+
+    def drop(self, live: Live) -> None:
         """The attempt has ended."""
-        live = self._live.pop(key, None)
-        if live is not None:
-            self._timers.cancel(key)
-            held = self._of_node[live.node]
-            del held[key]
-            if not held:
-                del self._of_node[live.node]
-        return live
+        out = self._live.get(live.key, {})
+        if out.pop(live.attempt, None) is None:
+            return
+        if not out:
+            del self._live[live.key]
+        self._count -= 1
+        self._timers.cancel(live.held)
+        held = self._of_node[live.node]
+        del held[live.held]
+        if not held:
+            del self._of_node[live.node]
 
     def of_node(self, node: str) -> list[Live]:
         """What a node holds."""
@@ -130,7 +148,7 @@ class Watch:
 
     def of_run(self, run: str) -> Iterator[Live]:
         """What is live of a run."""
-        return (live for key, live in list(self._live.items()) if key[0] == run)
+        return (live for key, out in list(self._live.items()) if key[0] == run for live in list(out.values()))
 
     def taken(self, live: Live, now: float, *, started: bool) -> None:
         """Its holder says that it has it, or has begun."""
@@ -187,7 +205,7 @@ class Watch:
     def check(self, live: Live) -> None:
         """Its result is being checked: stop the clocks."""
         live.taken = live.checking = True
-        self._timers.cancel(live.key)
+        self._timers.cancel(live.held)
 
     def cancel(self, live: Live, now: float) -> None:
         """It was told to stop."""
@@ -209,8 +227,8 @@ class Watch:
     def due(self, now: float) -> list[tuple[Live, Due]]:
         """What has to be done about whom."""
         found: list[tuple[Live, Due]] = []
-        for key in self._timers.due(now):
-            live = self._live[key]
+        for run, name, attempt in self._timers.due(now):
+            live = self._live[run, name][attempt]
             what = self._what(live, now)
             if what is None:
                 self._arm(live)
@@ -248,4 +266,4 @@ class Watch:
                 when = min(when, live.resend_at)
             if live.started_at is not None:
                 when = min(when, self._ends(live, live.started_at))
-        self._timers.set(live.key, when)
+        self._timers.set(live.held, when)

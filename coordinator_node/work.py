@@ -59,7 +59,7 @@ class Work:
             self._unknown(event)
             return
         for item in event.items:
-            live = self._engine.watch.get((event.run, item.subtask))
+            live = self._engine.watch.get((event.run, item.subtask), item.attempt)
             if live is None or not live.fits(item.attempt, item.epoch, event.node):
                 self._stale(desk, event, item)
             elif isinstance(item, Result):
@@ -76,7 +76,7 @@ class Work:
     def checked(self, event: ResultChecked) -> None:
         """The check of a result has come to an end."""
         desk = self._engine.desks.get(event.run)
-        live = self._engine.watch.get((event.run, event.subtask))
+        live = self._engine.watch.get((event.run, event.subtask), event.attempt)
         if desk is None or live is None or live.result is None:
             return
         if (event.attempt, event.epoch) != (live.attempt, live.epoch):
@@ -162,6 +162,10 @@ class Work:
 
     def _accept(self, desk: Desk, live: Live, item: Result) -> None:
         engine = self._engine
+        for other in engine.watch.of(live.key):
+            if other is not live:
+                self._superseded(desk, other)
+        engine.hedges.accepted(live)
         engine.end_live(live)
         engine.emit(
             desk,
@@ -179,6 +183,25 @@ class Work:
         )
         self._ack(desk, live, applied=True)
         engine.ended(desk, item.subtask)
+
+    def _superseded(self, desk: Desk, live: Live) -> None:
+        """Another attempt was faster: this one stops, and what it says from now on is late."""
+        engine = self._engine
+        engine.say_cancel(live, "another node was faster")
+        engine.end_live(live)
+        engine.emit(
+            desk,
+            AttemptFailed(
+                at_ms=engine.at_ms,
+                subtask=live.key[1],
+                attempt=live.attempt,
+                epoch=live.epoch,
+                node=live.node,
+                code="E_SUPERSEDED",
+                message="another node was faster",
+                used=engine.purse.lost(desk, live),
+            ),
+        )
 
     def _rejected(self, desk: Desk, live: Live, reason: str) -> None:
         engine = self._engine
@@ -241,10 +264,10 @@ class Work:
 
     def _refused(self, desk: Desk, live: Live, item: Refuse) -> None:
         engine = self._engine
-        engine.end_live(live)
         if _stopping(desk, live):
-            engine.cancelled(desk, item.subtask)
+            self._stop(desk, live, Usage())
             return
+        engine.end_live(live)
         engine.emit(
             desk,
             Refused(
@@ -258,6 +281,8 @@ class Work:
             ),
         )
         subtask = desk.state.subtasks[item.subtask]
+        if subtask.status == "awarded":
+            return
         standing = [
             bid
             for bid in live.runners
@@ -274,9 +299,29 @@ class Work:
 
     def _stopped(self, desk: Desk, live: Live, used: Usage, *, applied: bool) -> None:
         """An attempt of a cancelled run or subtask has ended, however."""
-        self._engine.end_live(live)
-        self._engine.cancelled(desk, live.key[1], self._engine.purse.said(live, used))
+        self._stop(desk, live, self._engine.purse.said(live, used))
         self._ack(desk, live, applied=applied)
+
+    def _stop(self, desk: Desk, live: Live, used: Usage) -> None:
+        """Nothing runs of this attempt any more; with the last one its subtask has ended."""
+        engine = self._engine
+        engine.end_live(live)
+        if not engine.watch.of(live.key):
+            engine.cancelled(desk, live.key[1], used)
+            return
+        engine.emit(
+            desk,
+            AttemptFailed(
+                at_ms=engine.at_ms,
+                subtask=live.key[1],
+                attempt=live.attempt,
+                epoch=live.epoch,
+                node=live.node,
+                code="E_CANCELLED",
+                message="stopped as asked",
+                used=used,
+            ),
+        )
 
     def _ack(self, desk: Desk, live: Live, *, applied: bool) -> None:
         ack = ResultAck(subtask=live.key[1], attempt=live.attempt, epoch=live.epoch, applied=applied)
@@ -294,8 +339,7 @@ class Work:
                 self._engine.say_award(live)
             self._engine.watch.resent(live, self._engine.now)
         elif what == "gone":
-            self._engine.end_live(live)
-            self._engine.cancelled(desk, live.key[1], self._engine.purse.lost(desk, live))
+            self._stop(desk, live, self._engine.purse.lost(desk, live))
         elif what == "deadline":
             self._engine.say_cancel(live)
             self.fail(
@@ -321,11 +365,11 @@ class Work:
     def fail(self, desk: Desk, live: Live, code: str, message: str) -> None:
         """An attempt is over without its node having said so."""
         name = live.key[1]
-        self._engine.end_live(live)
         used = self._engine.purse.lost(desk, live)
         if _stopping(desk, live):
-            self._engine.cancelled(desk, name, used)
+            self._stop(desk, live, used)
             return
+        self._engine.end_live(live)
         self._engine.emit(
             desk,
             AttemptFailed(

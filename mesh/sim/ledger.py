@@ -46,10 +46,12 @@ class Ledger:
         self.paused: set[str] = set()
         self.stopping: set[tuple[str, str]] = set()
         """Subtasks that somebody asked to stop."""
+        self.hedged: set[tuple[str, str]] = set()
         self.closed: dict[str, str] = {}
         self.epoch: dict[str, int] = {}
         self.subtasks: dict[str, set[str]] = {}
-        self.live: dict[tuple[str, str], Fence] = {}
+        self.live: dict[tuple[str, str], set[Fence]] = {}
+        """What holds a subtask: one attempt, or two where the first is late."""
         self.awarded: set[tuple[str, str, int, int]] = set()
         self.settled: set[tuple[str, str, int, int]] = set()
         self.terminal: dict[tuple[str, str], str] = {}
@@ -108,7 +110,7 @@ class Ledger:
     def _subtask(self, run: str, record: Record) -> None:
         place = (run, getattr(record, "subtask", ""))
         if isinstance(record, LateResult):
-            if (record.attempt, record.epoch, record.node) == self.live.get(place):
+            if (record.attempt, record.epoch, record.node) in self.live.get(place, ()):
                 raise Broken(f"{place[1]}: a result of the attempt that holds is called late")
             self.late += 1
             return
@@ -119,10 +121,16 @@ class Ledger:
         elif isinstance(record, Awarded):
             self._awarded(run, place, record)
         elif isinstance(record, (Accepted, Refused, AttemptFailed, Rejected)):
-            if self.live.pop(place, None) != (record.attempt, record.epoch, record.node):
+            held = self.live.get(place, set())
+            if (record.attempt, record.epoch, record.node) not in held:
                 raise Broken(f"{place[1]}: {record.k} of an attempt that does not hold")
+            held.discard((record.attempt, record.epoch, record.node))
+            if not held:
+                self.live.pop(place)
             self.settled.add((*place, record.attempt, record.epoch))
             if isinstance(record, Accepted):
+                if held:
+                    raise Broken(f"{place[1]}: accepted while {held} holds it, too")
                 self.terminal[place] = record.k
                 self.accepted += 1
         elif isinstance(record, (SubtaskFailed, SubtaskCancelled)):
@@ -131,14 +139,21 @@ class Ledger:
     def _awarded(self, run: str, place: tuple[str, str], record: Awarded) -> None:
         if run in self.paused or run in self.cancelling or place in self.stopping:
             raise Broken(f"{place[1]}: awarded although somebody asked that it is not")
-        if place in self.live:
-            raise Broken(f"{place[1]}: awarded while {self.live[place]} holds it")
+        held = self.live.get(place, set())
+        if held and not (record.hedge and len(held) == 1 and record.node not in {one[2] for one in held}):
+            raise Broken(f"{place[1]}: awarded while {held} holds it")
+        if record.hedge and not held:
+            raise Broken(f"{place[1]}: hedged, and nothing holds it")
+        if record.hedge and place in self.hedged:
+            raise Broken(f"{place[1]}: hedged twice")
+        if record.hedge:
+            self.hedged.add(place)
         if record.epoch != self.epoch[run]:
             raise Broken(f"{place[1]}: awarded in epoch {record.epoch} of {self.epoch[run]}")
         if record.attempt <= self._newest.get(place, 0):
             raise Broken(f"{place[1]}: attempt {record.attempt} is not new")
         self._newest[place] = record.attempt
-        self.live[place] = (record.attempt, record.epoch, record.node)
+        self.live.setdefault(place, set()).add((record.attempt, record.epoch, record.node))
         self.awarded.add((*place, record.attempt, record.epoch))
 
     def _over(self, run: str, place: tuple[str, str], record: SubtaskFailed | SubtaskCancelled) -> None:
@@ -147,9 +162,10 @@ class Ledger:
             raise Broken(f"{place[1]}: cancelled although nobody asked for it")
         if isinstance(record, SubtaskFailed) and place in self.live:
             raise Broken(f"{place[1]}: failed while {self.live[place]} holds it")
-        held = self.live.pop(place, None)
-        if held is not None:
-            self.settled.add((*place, held[0], held[1]))
+        held = self.live.pop(place, set())
+        if len(held) > 1:
+            raise Broken(f"{place[1]}: cancelled while {held} hold it")
+        self.settled |= {(*place, attempt, epoch) for attempt, epoch, _ in held}
         self.terminal[place] = record.k
 
     # --- what leaves ---

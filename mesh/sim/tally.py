@@ -132,7 +132,7 @@ class Tally:
                 self._needs[run, entry.id] = entry.needs
         elif isinstance(record, Awarded):
             self.awards += 1
-            self.reawards += record.attempt > 1
+            self.reawards += record.attempt > 1 and not record.hedge
             self._holds[run, record.subtask] = record.node
         elif isinstance(record, Accepted):
             effort = self._done.pop(((run, record.subtask), record.attempt, record.epoch, record.node), None)

@@ -118,7 +118,7 @@ class _Case:
         self.records: list[Record] = []
         self.epoch = 0
         self.planned: set[str] = set()
-        self.live: dict[str, tuple[int, int, str]] = {}
+        self.live: dict[str, set[tuple[int, int, str]]] = {}
         self.attempts: dict[str, list[tuple[int, int, str]]] = {}
         self.ended: dict[str, Record] = {}
         self.closed: RunClosed | None = None
@@ -183,7 +183,7 @@ class _Case:
         name = record.subtask
         if isinstance(record, LateResult):
             self.count("late")
-            if (record.attempt, record.epoch, record.node) == self.live.get(name):
+            if (record.attempt, record.epoch, record.node) in self.live.get(name, ()):
                 self.wrong(f"LOST: {name}: what the attempt that holds has said is called late")
             return
         if self.closed is not None:
@@ -197,11 +197,15 @@ class _Case:
         if isinstance(record, Awarded):
             self._awarded(name, record)
         elif isinstance(record, (Accepted, Refused, AttemptFailed, Rejected)):
-            held = self.live.pop(name, None)
-            if held != (record.attempt, record.epoch, record.node):
+            held = self.live.setdefault(name, set())
+            fence = (record.attempt, record.epoch, record.node)
+            if fence not in held:
                 self.wrong(
                     f"NOT FENCED: {record.k} of {name} by {record.attempt}/{record.epoch}, held by {held}"
                 )
+            held.discard(fence)
+            if isinstance(record, Accepted) and held:
+                self.wrong(f"DOUBLED: {name} is accepted while {held} holds it, too")
             if isinstance(record, (Refused, AttemptFailed)):
                 self.count(f"{record.k} {record.code}")
         if isinstance(record, _TERMINAL):
@@ -213,8 +217,9 @@ class _Case:
         self.count("awards")
         fence = (record.attempt, record.epoch, record.node)
         before = self.attempts.setdefault(name, [])
-        if name in self.live:
-            self.wrong(f"DOUBLED: {name} is awarded while {self.live[name]} holds it")
+        held = self.live.setdefault(name, set())
+        if held and not (record.hedge and len(held) == 1):
+            self.wrong(f"DOUBLED: {name} is awarded while {held} holds it")
         if record.epoch != self.epoch:
             self.wrong(f"{name} is awarded in epoch {record.epoch} of {self.epoch}")
         if before:
@@ -222,7 +227,7 @@ class _Case:
             if record.attempt <= before[-1][0]:
                 self.wrong(f"DOUBLED: attempt {record.attempt} of {name} is not new")
         before.append(fence)
-        self.live[name] = fence
+        held.add(fence)
 
     def told(self, told: set[tuple[int, str, str]]) -> None:
         """What was said to be durable is durable."""

@@ -67,7 +67,7 @@ class Market(RuleBasedStateMachine):
         self._handle(a_run(_PLAN))
 
     def _engine(self) -> Engine:
-        return Engine(OWNER, random.Random(1), Settings(settle_s=0.0), now=self.now)
+        return Engine(OWNER, random.Random(1), Settings(settle_s=0.0, hedge_after_s=1.0), now=self.now)
 
     def _handle(self, event: orders.Event) -> None:
         step = self.engine.handle(event, self.now)
@@ -241,8 +241,12 @@ class Market(RuleBasedStateMachine):
         state = self.engine.state(RUN)
         if state is None:
             return
-        watched = {name for name in SUBTASKS if self.engine.watch.get((RUN, name))}
-        assert watched == {name for name, subtask in state.subtasks.items() if subtask.status == "awarded"}
+        for name, subtask in state.subtasks.items():
+            watched = {(live.attempt, live.epoch, live.node) for live in self.engine.watch.of((RUN, name))}
+            held = {(one.number, one.epoch, one.node) for one in subtask.held}
+            assert watched == held
+            assert bool(held) == (subtask.status == "awarded")
+            assert len({node for _, _, node in held}) == len(held) <= 2
 
     @invariant()
     def the_count_of_what_is_in_flight_is_right(self) -> None:
@@ -253,9 +257,7 @@ class Market(RuleBasedStateMachine):
     def a_run_that_is_open_always_has_something_to_wait_for(self) -> None:
         state = self.engine.state(RUN)
         if state is not None and state.status != "closed":
-            checking = any(
-                (live := self.engine.watch.get((RUN, name))) and live.checking for name in SUBTASKS
-            )
+            checking = any(live.checking for live in self.engine.watch.of_run(RUN))
             assert checking or state.paused or self.engine.deadline() is not None
 
     @invariant()

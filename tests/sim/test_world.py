@@ -35,11 +35,12 @@ def test_seeds_that_once_failed_pass() -> None:
 
 
 def test_the_worlds_are_hostile_enough_to_mean_something() -> None:
-    late, kinds, mishaps, refused = 0, set[str](), Counter[str](), Counter[str]()
+    late, hedged, kinds, mishaps, refused = 0, 0, set[str](), Counter[str](), Counter[str]()
     for seed in range(40):
         world = World(seed)
         world.play()
         late += world.ledger.late
+        hedged += len(world.ledger.hedged)
         mishaps += world.network.mishaps
         refused += world.desk.peer.refused
         for run in world.plans:
@@ -47,6 +48,7 @@ def test_the_worlds_are_hostile_enough_to_mean_something() -> None:
                 f"{record.k} {getattr(record, 'code', '')}".strip() for record in world.store.records(run)
             }
     assert late > 10
+    assert hedged > 10
     assert {"lost", "late", "doubled", "unconfirmed"} <= set(mishaps)
     assert {"E_REPLAY", "E_TIME"} <= set(refused)
     assert {

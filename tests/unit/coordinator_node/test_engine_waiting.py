@@ -261,12 +261,12 @@ def test_a_node_that_comes_back_after_a_restart_goes_on_waiting_for_a_person(des
 
 def test_how_work_stands_can_be_seen(desk: Playbook) -> None:
     progress(desk, 4, note="page 4", fraction=0.4, after=2.0)
-    live = desk.engine.watch.get((desk.run, "one"))
-    assert live is not None
-    view = live_view(live, desk.now + 3)
+    [live] = desk.engine.watch.of((desk.run, "one"))
+    view = live_view(live, desk.now + 3, desk.engine.market.name)
+    assert view["node_name"] == "a"
     assert (view["state"], view["step"], view["silent_s"], view["since_s"]) == ("working", 4, 3.0, 5.0)
     progress(desk, 4, state="limited", wait_ms=60_000, after=1.0)
-    view = live_view(live, desk.now + 10)
+    view = live_view(live, desk.now + 10, desk.engine.market.name)
     assert (view["state"], view["state_s"], view["silent_s"], view["wait_s"]) == ("limited", 10.0, 11.0, 50.0)
 
 

@@ -61,6 +61,7 @@ def rec(name: str, **changes: Any) -> Any:
         "run": run_id(),
         "owner": A,
         "by": A,
+        "hedge": False,
     }
     known = {one.name for one in all_items()[name]}
     return check(
@@ -260,6 +261,42 @@ def test_an_ending_names_the_attempt_epoch_and_node_that_hold(name: str) -> None
     for wrong in ({"attempt": 2}, {"epoch": 2}, {"node": node_id("b")}):
         assert "holds" in refused(story(plan(), rec("subtask.awarded")), rec(name, **wrong))
     apply(story(plan(), rec("subtask.awarded")), rec(name))
+
+
+@pytest.mark.requirement("REC-7")
+@pytest.mark.requirement("REC-8")
+def test_beside_an_attempt_that_is_late_one_more_of_another_node_may_hold() -> None:
+    second = {"attempt": 2, "node": node_id("b")}
+    hedge = rec("subtask.awarded", hedge=True, **second)
+    assert "hedged" in refused(story(plan()), rec("subtask.awarded", hedge=True))
+    state = story(plan(), rec("subtask.awarded"))
+    assert "before it may be" in refused(state, rec("subtask.awarded", **second))
+    assert "hedged" in refused(state, rec("subtask.awarded", attempt=2, hedge=True))
+    apply(state, hedge)
+    assert [attempt.number for attempt in state.subtasks["one"].held] == [1, 2]
+    third = {"attempt": 3, "node": node_id("c")}
+    assert "hedged" in refused(state, rec("subtask.awarded", hedge=True, **third))
+    assert "another attempt holds" in refused(state, rec("subtask.accepted"))
+    for one, other in (({}, second), (second, {})):
+        state = story(plan(), rec("subtask.awarded"), hedge, rec("attempt.failed", **one))
+        assert state.subtasks["one"].status == "awarded"
+        assert "holds" in refused(state, rec("attempt.failed", **one))
+        apply(state, rec("subtask.accepted", **other))
+        assert state.subtasks["one"].status == "accepted"
+        state = story(
+            plan(), rec("subtask.awarded"), hedge, *(rec("attempt.failed", **way) for way in (one, other))
+        )
+        assert (state.subtasks["one"].status, list(state.ready)) == ("open", ["one"])
+
+
+@pytest.mark.requirement("REC-9")
+def test_a_subtask_that_two_attempts_hold_is_cancelled_when_one_of_them_has_ended() -> None:
+    hedge = rec("subtask.awarded", hedge=True, attempt=2, node=node_id("b"))
+    state = story(plan(), rec("subtask.awarded"), hedge, rec("run.cancelling"))
+    assert "two attempts" in refused(state, rec("subtask.cancelled"))
+    apply(state, rec("attempt.failed"))
+    apply(state, rec("subtask.cancelled"))
+    assert [attempt.status for attempt in state.subtasks["one"].attempts] == ["failed", "cancelled"]
 
 
 def ended(name: str) -> RunState:
