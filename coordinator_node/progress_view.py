@@ -62,6 +62,14 @@ class RunProgress:
                 self._capability[subtask] = capability
                 self.groups.setdefault(capability, _Group()).total += 1
             return f"plan     {len(self._capability)} subtasks"
+        if event.kind == "plan.revised":
+            for subtask, capability in data.get("subtasks", []):
+                before = self.groups.get(self._capability.get(subtask, ""))
+                if before is not None:
+                    before.total -= 1
+                self._capability[subtask] = capability
+                self.groups.setdefault(capability, _Group()).total += 1
+            return f"replan   {event.subtask}: {len(data.get('subtasks', [])) - 1} new subtasks   {clean(str(data.get('reason', '')))}"
         if event.kind in ("run.paused", "run.resumed"):
             self.paused = event.kind == "run.paused"
             why = clean(str(data.get("reason", "")))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from mesh.sdk import RunEvent, RunFailed, RunResult
-from protocol.messages import Budget, CancelRun, ListNodes, ListRuns
+from protocol.messages import Budget, CancelRun, ListNodes, ListRuns, PauseRun, ResumeRun
 from protocol.messages.base import JsonObject
 
 from .errors import PlanInvalid
@@ -90,6 +90,14 @@ class Runs:
         """See `mesh.client.Swarm.cancel`."""
         item = CancelRun(run=run, subtask=subtask, reason=reason)
         await self.endpoint.call("runs", item, timeout_s=_ASK_S)
+
+    async def pause(self, run: str, reason: str) -> None:
+        """See `mesh.client.Swarm.pause`."""
+        await self.endpoint.call("runs", PauseRun(run=run, reason=reason), timeout_s=_ASK_S)
+
+    async def resume(self, run: str) -> None:
+        """See `mesh.client.Swarm.resume`."""
+        await self.endpoint.call("runs", ResumeRun(run=run), timeout_s=_ASK_S)
 
 
 class Run:

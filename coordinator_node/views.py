@@ -24,6 +24,7 @@ from protocol.records import (
     LateResult,
     Owned,
     PlanAdopted,
+    PlanRevised,
     Record,
     Refused,
     Rejected,
@@ -352,6 +353,9 @@ def _run_event(record: Record, name: Namer) -> tuple[dict[str, Any], str]:
     if isinstance(record, PlanAdopted):
         shown = [[entry.id, entry.capability] for entry in record.subtasks]
         return {"part": record.part, "parts": record.parts, "subtasks": shown}, ""
+    if isinstance(record, PlanRevised):
+        shown = [[entry.id, entry.capability] for entry in record.subtasks]
+        return {"subtasks": shown, "reason": record.reason}, ""
     if isinstance(record, Owned):
         return {"epoch": record.epoch}, record.owner
     if isinstance(record, (CancelRequested, RunPaused, SubtaskCancelRequested)):
@@ -364,6 +368,6 @@ def _run_event(record: Record, name: Namer) -> tuple[dict[str, Any], str]:
             "code": record.code,
             "message": record.message[:1000],
             "hint": record.hint[:500],
-            "deliverables": [file_view(named) for named in record.deliverables[:50]],
+            "deliverables": [file_view(named) for named in record.deliverables[:20]],
         }, ""
     return {}, ""

@@ -119,6 +119,22 @@ class Swarm:
         """
         await self._runs.cancel(run, subtask, reason)
 
+    async def pause(self, run: str, *, reason: str = "") -> None:
+        """Begin nothing more of a run until `resume`; what is at work goes on.
+
+        Raises:
+            CallFailed: there is no such run. NoAnswer: no coordinator is up.
+        """
+        await self._runs.pause(run, reason)
+
+    async def resume(self, run: str) -> None:
+        """Go on with a paused run.
+
+        Raises:
+            CallFailed: there is no such run. NoAnswer: no coordinator is up.
+        """
+        await self._runs.resume(run)
+
 
 @asynccontextmanager
 async def connect_home(home: Home, *, role: str = "client", timeout_s: float = 10.0) -> AsyncIterator[Swarm]:

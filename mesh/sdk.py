@@ -178,6 +178,14 @@ class RunsPort(Protocol):
         """See `Swarm.cancel`."""
         ...
 
+    async def pause(self, run: str, reason: str) -> None:
+        """See `Swarm.pause`."""
+        ...
+
+    async def resume(self, run: str) -> None:
+        """See `Swarm.resume`."""
+        ...
+
 
 def load_runs(endpoint: Endpoint) -> RunsPort:
     """What is registered, for one connection.

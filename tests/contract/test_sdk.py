@@ -98,12 +98,15 @@ async def test_a_run_can_be_cancelled_while_others_of_the_program_watch_it(team:
                 break
         return found
 
+    await swarm.pause(run.run, reason="a moment")
+    await swarm.resume(run.run)
     async with asyncio.TaskGroup() as tasks:
         watchers = [tasks.create_task(kinds(events)) for events in (run.events(), swarm.events(run.run))]
         while not team.events:
             await asyncio.sleep(0)
         await run.cancel("changed my mind")
     assert watchers[0].result() == watchers[1].result()
+    assert {"run.paused", "run.resumed"} <= set(watchers[0].result())
     assert watchers[0].result()[-2:] == ["subtask.cancelled", "run.closed"]
     with pytest.raises(RunFailed) as failed:
         await run.result()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from mesh.endpoint import CallFailed, Endpoint
 from protocol.codec import pack
 from protocol.ids import new_run_id
 from protocol.messages import Event, Reply, Type
-from protocol.records import Record
+from protocol.records import CancelRequested, Record
 from protocol.registry import BODY_BYTES_MAX, BODY_NODES_MAX
 from tests.support.endpoint_memory import MemorySwarm
 from tests.support.endpoint_server import ServerSwarm
@@ -73,9 +74,9 @@ async def cut_off(team: Team, eye: Endpoint) -> None:
 
 
 class Deaf:
-    """Lets a member hear only some of the messages about runs, as a bad network would."""
+    """Lets a member hear the messages about runs badly: what `fate` says of each is "heard", "lost", or "late" (behind the next one that is heard)."""
 
-    def __init__(self, endpoint: Endpoint, hears: Callable[[int], bool]) -> None:
+    def __init__(self, endpoint: Endpoint, fate: Callable[[int], str]) -> None:
         self.lost = 0
         subscribe = endpoint.bus.subscribe
 
@@ -83,18 +84,30 @@ class Deaf:
             if not pattern.startswith("s.ev."):
                 return await subscribe(pattern, handler, queue=queue)
             count = 0
+            late: list[Msg] = []
 
-            def some(msg: Msg) -> Any:
+            def some(msg: Msg) -> None:
                 nonlocal count
                 count += 1
-                if hears(count):
-                    return handler(msg)
-                self.lost += 1
-                return None
+                what = fate(count)
+                if what == "late":
+                    late.append(msg)
+                elif what == "lost":
+                    self.lost += 1
+                else:
+                    for one in [msg, *late]:
+                        handler(one)
+                    late.clear()
 
             return await subscribe(pattern, some, queue=queue)
 
         endpoint.bus.subscribe = partly  # type: ignore[method-assign]
+
+
+def at_random(seed: int) -> Callable[[int], str]:
+    """A fate that is drawn."""
+    rng = random.Random(seed)
+    return lambda _: rng.choice(["heard", "heard", "lost", "late"])
 
 
 @pytest.mark.requirement("EVT-1")
@@ -201,20 +214,31 @@ async def test_an_event_is_the_same_object_for_programs_wherever_it_comes_from(
 
 @pytest.mark.requirement("EVT-3")
 @pytest.mark.parametrize(
-    "hears",
-    [lambda _: False, lambda count: count % 2 == 0, lambda count: count != 1],
-    ids=["nothing", "half", "all-but-one"],
+    "fate",
+    [
+        lambda _: "lost",
+        lambda count: "heard" if count % 2 == 0 else "lost",
+        lambda count: "heard" if count != 1 else "lost",
+        lambda count: "late" if count % 3 else "heard",
+        at_random(1),
+        at_random(2),
+    ],
+    ids=["nothing", "half", "all-but-one", "late", "random-1", "random-2"],
 )
-async def test_a_watcher_who_hears_badly_is_told_everything_once_and_in_order(team: Team, hears: Any) -> None:
-    watching = await team.swarm.join("watcher", ["client"])
-    deaf = Deaf(watching, hears)
+async def test_a_watcher_who_hears_badly_is_told_everything_once_and_in_order(
+    team: Team, eye: Endpoint, fate: Any
+) -> None:
+    Deaf(eye, fate)
     await team.coordinate()
-    await team.work("ann", noop=True)
-    run = await team.submit(*MANY)
-    told = await all_of(Watcher(watching, run))
+    await team.work("ann", agents=[AGENT])
+    run = await team.submit(*({**step, "capability": "test.later"} for step in MANY[:12]))
+    told = await all_of(Watcher(eye, run))
     written = await records_of(team, run)
-    assert deaf.lost > 0
     assert [event.seq for event in durable(told)] == list(range(1, len(written) + 1))
+    at = 0
+    for _, event in told:
+        assert event.seq == (at if event.volatile else at + 1)
+        at = event.seq
 
 
 async def test_watchers_of_one_connection_do_not_take_each_others_events(team: Team) -> None:
@@ -243,7 +267,7 @@ async def test_what_came_before_a_watcher_of_all_runs_is_not_told_and_what_it_mi
     await team.coordinate()
     before = await team.submit({"id": "one", "capability": "test.later"})
     endpoint = await team.swarm.join("watcher", ["client"])
-    Deaf(endpoint, lambda _: False)
+    Deaf(endpoint, lambda _: "lost")
     async with Watcher(endpoint, None) as watcher:
         await team.until(lambda: watcher._feed.begun)
         start = len(await records_of(team, before))
@@ -282,6 +306,53 @@ async def test_a_watcher_goes_on_through_another_coordinator(team: Team, eye: En
     written = await records_of(team, run)
     assert [event.seq for event in durable(told)] == list(range(1, len(written) + 1))
     assert "run.owned" in [event.kind for event in durable(told)]
+
+
+async def test_a_watcher_goes_on_when_another_coordinator_takes_the_run(team: Team, eye: Endpoint) -> None:
+    first = await team.coordinate()
+    run = await team.submit({"id": "one", "capability": "test.later"})
+    ears = Ears(eye)
+    async with Watcher(eye, run, ears=ears) as watcher, Watcher(eye, None, ears=ears) as everything:
+        told = [await watcher.next(20)]
+        second = await team.coordinate("other")
+        await team.kill("desk")
+        await first.endpoint.bus.close()
+        await team.work("ann", agents=[AGENT])
+        told += [one async for one in watcher]
+        assert await everything.next(20)
+    written = await records_of(team, run)
+    events = durable([one for one in told if one])
+    assert [event.seq for event in events] == list(range(1, len(written) + 1))
+    taken = [event.node for event in events if event.kind == "run.owned"]
+    assert taken[-1] == second.endpoint.node
+    assert events[-1].data["outcome"] == "done"
+
+
+async def test_a_broken_journal_is_said_at_once_and_keeps_no_other_run_from_being_watched(
+    team: Team, eye: Endpoint
+) -> None:
+    role = await team.coordinate(grace_s=60.0)
+    broken = await team.submit({"id": "one", "capability": "test.nobody"})
+    last = await role.endpoint.journal.last(broken)
+    assert last is not None
+    unlinked = role.endpoint.seal_record(broken, [CancelRequested(at_ms=1, by="0" * 32)])
+    await role.endpoint.journal.append(broken, unlinked, expected=last.seq)
+    with pytest.raises(CallFailed) as refusal:
+        await all_of(Watcher(eye, broken))
+    assert refusal.value.code == "E_JOURNAL"
+    assert refusal.value.hint
+    ears = Ears(eye)
+    async with Watcher(eye, None, ears=ears) as everything:
+        await team.until(lambda: everything._feed.begun)
+        run = await team.submit({"id": "one", "capability": "test.later"})
+        await team.work("ann", agents=[AGENT])
+        assert durable(await all_of(Watcher(eye, run, ears=ears)))[-1].kind == "run.closed"
+        kinds: list[str] = []
+        while "run.closed" not in kinds:
+            one = await everything.next(20)
+            assert one is not None
+            assert one.run == run
+            kinds.append(one.event.kind)
 
 
 async def test_a_slow_consumer_misses_nothing(

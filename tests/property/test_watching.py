@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from coordinator_node.views import event_of
 from coordinator_node.watching import Listed, OneFeed, Page, SwarmFeed, Told
+from protocol.codec import pack
 from protocol.ids import new_run_id
-from protocol.messages import Event
+from protocol.messages import Event, Type
+from protocol.records import record_adapter
+from protocol.registry import BODY_BYTES_MAX, body_adapter
+from tests.support.spec_tables import all_items, item_strategy, items, smallest
 
 RUNS = [new_run_id(1_000.0 + number, bytes([number]) * 10) for number in range(3)]
 
@@ -163,3 +169,55 @@ def test_all_runs_are_told_from_the_first_list_on_and_later_ones_from_their_begi
         )  # from the list on at the latest: what was heard before it is told as well
         in_order(of_run, first, bus.length)
     assert feed.asks == []
+
+
+RECORDS = list(items("## Records", "record"))
+KINDS = [kind for kind in RECORDS if "." in kind and kind != "journal.linked"]
+
+
+@pytest.mark.requirement("EVT-1")
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=12, deadline=None)
+@given(data=st.data())
+def test_whatever_a_record_says_its_event_can_be_said_and_read(kind: str, data: st.DataObject) -> None:
+    fields = data.draw(item_strategy(kind))
+    [record] = record_adapter().validate_python([{"k": kind, "at_ms": 5, **fields}])
+    event = event_of(7, record, lambda node: f"the node {node}" * 9)
+    assert (event.seq, event.kind, event.at_ms, event.volatile) == (7, kind, 5, False)
+    assert event.subtask == fields.get("subtask", "")
+    assert event.node == (
+        fields.get("node") or (fields["owner"] if kind in ("run.opened", "run.owned") else "")
+    )
+    dumped = body_adapter(Type.EVENT).dump_python([event], exclude_defaults=True)
+    assert body_adapter(Type.EVENT).validate_python(dumped) == [event]
+    assert json.loads(json.dumps(event.document(RUNS[0])))["data"] == event.data
+
+
+BEE = "\U0001f41d"
+FILES = [
+    {
+        "name": BEE * 255,
+        "media_type": "m" * 127,
+        "ref": {"sha256": bytes(32), "size": 1 << 40, "chunks": 1 << 22, "writer": "U" + "A" * 55},
+    }
+] * 256
+PIECES = [{"id": "p" * 64, "capability": "c" * 64}] * 400
+DECLINES = [{"node": "0" * 32, "code": "E_" + "X" * 40, "detail": BEE * 200}] * 64
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [
+        ("subtask.accepted", {"outputs": FILES}),
+        ("run.closed", {"deliverables": FILES * 4, "message": BEE * 2000, "hint": BEE * 2000}),
+        ("plan.adopted", {"subtasks": PIECES}),  # so many are in a part at most
+        ("plan.revised", {"subtasks": PIECES[:100], "reason": BEE * 200}),
+        ("subtask.unbid", {"declines": DECLINES}),
+        ("subtask.failed", {"message": BEE * 2000}),
+    ],
+)
+def test_the_largest_events_fit_into_a_message(kind: str, fields: dict[str, Any]) -> None:
+    whole = {one.name: smallest(one.value) for one in all_items()[kind] if one.required}
+    [record] = record_adapter().validate_python([{"k": kind, "at_ms": 5, **whole, **fields}])
+    event = event_of(7, record, lambda _: BEE * 64)
+    assert 1000 < len(pack([event.model_dump(exclude_defaults=True)])) <= BODY_BYTES_MAX[Type.EVENT]
