@@ -19,6 +19,7 @@ from protocol.messages import NamedRef
 from protocol.records import RunClosed, SubtaskFailed, Unbid
 
 from .market import Market
+from .offers import named_bytes
 from .state import AttemptState, RunState, SubtaskState
 
 __all__ = [
@@ -43,6 +44,10 @@ POISON_NODES: Final = 2
 """Work that came to nothing so often, on so many devices, is kept from the others: it may be what brings them down."""
 _EXTRA: Final = 5
 """How many attempts beyond its tries a subtask may have, whatever ended them and wherever."""
+
+_FILES_MAX: Final = 1_000
+"""Files that a run delivers: they are named in its last record, which is in one message."""
+_NAMES_BYTES_MAX: Final = 450_000
 
 
 def give_up(
@@ -145,6 +150,16 @@ def close(state: RunState, deliver: list[tuple[str, str]], at_ms: int) -> RunClo
     files, gaps = _files(state, deliver)
     failed = [subtask for subtask in state.subtasks.values() if subtask.status in ("failed", "cancelled")]
     roots = [subtask for subtask in failed if not subtask.cause]
+    kept = _fitting(files)
+    if len(kept) < len(files):
+        return RunClosed(
+            at_ms=at_ms,
+            outcome="partial",
+            code="E_TOO_LARGE",
+            message=f"{len(kept):,} of {len(files):,} files are delivered: more, or longer names, do not fit into the record of a run",
+            hint="Let a subtask put its results into fewer files, with shorter names, and deliver those.",
+            deliverables=kept,
+        )
     if files and not failed:
         return RunClosed(at_ms=at_ms, outcome="done", message=_done(state, files), deliverables=files)
     if not failed:
@@ -220,6 +235,16 @@ def _files(state: RunState, deliver: list[tuple[str, str]]) -> tuple[list[NamedR
         for subtask, output in found
     ]
     return files, gaps
+
+
+def _fitting(files: list[NamedRef]) -> list[NamedRef]:
+    """As many of the files, from the first, as one record can name."""
+    size = 0
+    for count, named in enumerate(files):
+        size += named_bytes([named])
+        if count >= _FILES_MAX or size > _NAMES_BYTES_MAX:
+            return files[:count]
+    return files
 
 
 def _worst(failed: list[SubtaskState]) -> tuple[str, str]:

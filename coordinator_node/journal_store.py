@@ -158,8 +158,8 @@ class JournalStore:
 
     async def _write(self, run: str, lane: Lane) -> None:
         try:
-            while records := lane.take():
-                if not await self._append(run, lane, records):
+            while lane.take():
+                if not await self._append(run, lane):
                     lane.close()
                     self._deposed(run)
                     return
@@ -171,10 +171,26 @@ class JournalStore:
             if not self._writing:
                 self._idle.set()
 
-    async def _append(self, run: str, lane: Lane, records: Sequence[Record]) -> bool:
-        """Make records durable, however long it takes; False when the run is somebody else's by now."""
+    def _sealed(self, run: str, lane: Lane, link: Link) -> bytes:
+        """The pack of a lane as a journal message, smaller if it does not fit; nothing if not even one record does."""
+        while records := lane.flying:
+            try:
+                return self._endpoint.seal_record(run, records, link.chain(records[0].at_ms))
+            except MeshError as error:
+                if not lane.halve():
+                    # The engine makes none such; if it did, all other runs must go on.
+                    log.warning(
+                        "run %s is halted: %s cannot be written: %s", run[-6:], records[0].k, error.message
+                    )
+        return b""
+
+    async def _append(self, run: str, lane: Lane) -> bool:
+        """Make the pack of a lane durable, however long it takes; False when nothing of the run may be written (by us) any more."""
         link = self._links.get(run) or Link()
-        raw = self._endpoint.seal_record(run, records, link.chain(records[0].at_ms))
+        raw = self._sealed(run, lane, link)
+        if not raw:
+            return False
+        records = lane.flying
         crash_points("before", (record.k for record in records))
         crash_point("append.before")
         crash_soon("append.flying")

@@ -95,6 +95,13 @@ class Lane:
         self.flying = records
         return records
 
+    def halve(self) -> Sequence[Record]:
+        """The pack does not fit into a message after all: its first half goes now, the rest next. Empty when it is a single record."""
+        keep = len(self.flying) // 2
+        self.waiting.extendleft(reversed(self.flying[keep:]))
+        self.flying = self.flying[:keep]
+        return self.flying
+
     def written(self) -> tuple[list[Durable], list[Command]]:
         """The pack is durable: its records with their numbers, and the commands that it let out."""
         durable = list(enumerate(self.flying, self.count + 1))

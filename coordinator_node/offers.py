@@ -7,6 +7,9 @@ What a tolerant subtask has to do without is named after the file where the trou
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
+
 from protocol.messages import Announce, Award, Missing, NamedRef
 from protocol.messages.work import PARTIAL_MAX
 from protocol.plan import Plan, Subtask
@@ -14,20 +17,29 @@ from protocol.plan import Plan, Subtask
 from .state import AttemptState, RunState, SubtaskState
 
 __all__ = [
+    "AWARD_BYTES_MAX",
     "FILES_MAX",
     "Brief",
     "announce",
     "award",
+    "award_bytes",
     "award_files",
     "award_values",
     "brief",
     "missing",
+    "named_bytes",
     "unfinished",
     "values",
 ]
 
 FILES_MAX = 1_000
 """Files that one award can name: a message holds 10,000 values, and a file is eight of them."""
+AWARD_BYTES_MAX = 450_000
+"""What an award may take: a message holds 512 KiB. Names can be a kilobyte each."""
+_REASONS_BYTES = 100_000
+"""What the reasons in `missing` may take together."""
+_REF_BYTES = 192
+"""A file reference in a message, without its name: digest, writer, size, chunks and the names of the fields."""
 _DIGESTS_MAX = 32
 _NAME_MAX = 255
 
@@ -75,7 +87,11 @@ def missing(state: RunState, content: Brief, subtask: SubtaskState) -> list[Miss
         name = content.name(root)[:_NAME_MAX]
         cause = state.subtasks[root]
         found.setdefault(name, Missing(name=name, code=cause.code, message=cause.message))
-    return list(found.values())
+    most = max(80, _REASONS_BYTES // 4 // max(1, len(found)))
+    return [
+        gap if len(gap.message) <= most else gap.model_copy(update={"message": gap.message[:most]})
+        for gap in found.values()
+    ]
 
 
 def announce(
@@ -138,6 +154,20 @@ def award_files(state: RunState, subtask: SubtaskState, content: Brief) -> int:
     outputs = sum(len(state.subtasks[need].outputs) for need in needs)
     gaps = sum(1 for need in needs if not state.subtasks[need].outputs) + len(state.skipped)
     return outputs + len(content.of(subtask.skeleton.id).inputs) + (gaps if subtask.skeleton.tolerant else 0)
+
+
+def named_bytes(files: Iterable[NamedRef]) -> int:
+    """What files take in a message, at most."""
+    return sum(_REF_BYTES + len(named.name.encode()) + len(named.media_type.encode()) for named in files)
+
+
+def award_bytes(state: RunState, subtask: SubtaskState, content: Brief) -> int:
+    """What an award would take in a message, at most."""
+    gaps = sum(
+        150 + len(gap.name.encode()) + len(gap.message.encode()) for gap in missing(state, content, subtask)
+    )
+    params = len(json.dumps(content.of(subtask.skeleton.id).params))
+    return named_bytes(brief(state, content, subtask)) + gaps + params
 
 
 def award_values(item: Award) -> int:

@@ -17,12 +17,14 @@ r"""The planner that does what a file says: steps with their capability, over al
 A step without `map` and `reduce` is one subtask, over the inputs that it names, if any (`inputs: [...]`). Optional for each: `label`, `params`,
 `tries`, `deadline_s`, `output_schema`, `budget` (for all tries of each subtask, e.g. `tokens=50k`), `after` (steps to wait for). The whole plan
 may have a `budget`, too (`money=5,time=2h`). The command reads YAML or JSON and sends plain data; what is wrong is said with its
-place in the file. Counterpart: `load` gives the data of a YAML text, with places of what YAML itself refuses.
+place in the file. A small file can stand for a huge plan (a step for each input, times steps), so the size is known and refused
+before anything is made. Counterpart: `load` gives the data of a YAML text, with places of what YAML itself refuses.
 """
 
 from __future__ import annotations
 
 import datetime
+import json
 import math
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal
@@ -32,17 +34,24 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from protocol.ids import CapabilityName
 from protocol.messages import Budget
 from protocol.messages.base import JsonObject
-from protocol.plan import Plan
+from protocol.plan import NEEDS_MAX, PLAN_NEEDS_MAX, PLAN_SUBTASKS_MAX, Plan
 
 from .acceptance import check_schema
 from .budget_text import BudgetInvalid, parse_mapping, parts_of
 from .errors import PlanInvalid
+from .offers import values
 from .planner import Request, checked_plan
 
 __all__ = ["FilePlanner", "PlanFile", "Step", "load"]
 
 _HINT = "Correct the plan file: a list `steps`, each with `id` and `capability`, and `map: inputs`, `map: STEP` or `reduce: STEP`."
 _VALUES_MAX = 10_000
+_DEPTH_MAX = 12
+"""Containers inside one another: a message may have 16, and the plan is not its outermost."""
+_CONTENT_MAX = 500_000
+_CONTENT_BYTES_MAX = 32 << 20
+_DELIVER_MAX = 256
+_FEWER = "Work on fewer inputs at a time, or make several runs of it."
 StepId = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,40}$")]
 _FORM = ConfigDict(strict=True, extra="forbid", frozen=True)
 
@@ -112,9 +121,13 @@ def load(text: str) -> JsonObject:
     return {str(key): value for key, value in _plain(data, "", [0]).items()}
 
 
-def _plain(value: Any, place: str, count: list[int]) -> Any:
+def _plain(value: Any, place: str, count: list[int], depth: int = 0) -> Any:
     """YAML's data as JSON's: dates become text; what JSON cannot say is refused, and so is a small file that stands for a huge one."""
     count[0] += 1
+    if depth > _DEPTH_MAX:
+        raise PlanInvalid(
+            f"{place[:80]}: it is nested too deeply; {_DEPTH_MAX} levels is the most", "Write it flatter."
+        )
     if count[0] > _VALUES_MAX:
         raise PlanInvalid(
             f"the plan has more than {_VALUES_MAX:,} values", "Map over `inputs` instead of listing them."
@@ -125,9 +138,11 @@ def _plain(value: Any, place: str, count: list[int]) -> Any:
                 raise PlanInvalid(
                     f"{place or 'the plan'}: the key {key!r} is no text; put it in quotes", _HINT
                 )
-        return {key: _plain(part, f"{place}.{key}".lstrip("."), count) for key, part in value.items()}
+        return {
+            key: _plain(part, f"{place}.{key}".lstrip("."), count, depth + 1) for key, part in value.items()
+        }
     if isinstance(value, list):
-        return [_plain(part, f"{place}[{number}]", count) for number, part in enumerate(value, 1)]
+        return [_plain(part, f"{place}[{number}]", count, depth + 1) for number, part in enumerate(value, 1)]
     if isinstance(value, (datetime.date, datetime.datetime)):
         return value.isoformat()
     if value is None or isinstance(value, (str, bool)):
@@ -136,8 +151,11 @@ def _plain(value: Any, place: str, count: list[int]) -> Any:
         return value
     if isinstance(value, int) and -(1 << 63) <= value < 1 << 63:
         return value
+    # An integer may have more digits than Python is willing to write.
+    what = f"an integer of {value.bit_length():,} bits" if isinstance(value, int) else str(value)[:40]
     raise PlanInvalid(
-        f"{place}: {str(value)[:40]} is neither text, a finite number, a list nor a mapping", _HINT
+        f"{place}: {what} is neither text, a finite number (integers have 64 bits), a list nor a mapping",
+        _HINT,
     )
 
 
@@ -211,6 +229,9 @@ class _Expansion:
         self._steps: dict[str, list[str]] = {}
         self._sources: dict[str, str] = {}
         self._budgets: dict[str, Budget | None] = {}
+        self._needs = 0
+        self._content = 0
+        self._bytes = 0
         self.subtasks: list[dict[str, Any]] = []
 
     def add(self, step: Step, place: str) -> None:
@@ -228,6 +249,7 @@ class _Expansion:
             made = self._map(step, place, after)
         else:
             needs = self._named(step.reduce or [], place, "reduce")
+            self._weigh(step, place, 1, len(needs) + len(after))
             for name in step.inputs:
                 if name not in self._inputs:
                     raise PlanInvalid(
@@ -238,6 +260,7 @@ class _Expansion:
 
     def _map(self, step: Step, place: str, after: list[str]) -> list[str]:
         if isinstance(step.map, str) and step.map != "inputs" and step.map in self._steps:
+            self._weigh(step, place, len(self._steps[step.map]), 1 + len(after))
             return [
                 self._subtask(
                     step, self._numbered(step.id, number, need), [need, *after], [], self._sources[need]
@@ -257,11 +280,33 @@ class _Expansion:
             raise PlanInvalid(
                 f"{place}, map: no input of the run fits {', '.join(patterns)}{self._have()}", _HINT
             )
+        self._weigh(step, place, len(names), len(after))
         width = max(2, len(str(len(names))))
         return [
             self._subtask(step, f"{step.id}-{number:0{width}d}", after, [name], name)
             for number, name in enumerate(names, 1)
         ]
+
+    def _weigh(self, step: Step, place: str, count: int, needs: int) -> None:
+        """Refuse what would be too much of a plan, before it is made: `count` subtasks of this step, each with so many needs."""
+        content = [step.params, step.output_schema]
+        self._needs += count * needs
+        self._content += count * values(content)
+        self._bytes += count * len(json.dumps(content))
+        subtasks = len(self.subtasks) + count
+        if needs > NEEDS_MAX:
+            what = f"a subtask of it waits for {needs:,} others, and {NEEDS_MAX:,} is the most"
+        elif subtasks > PLAN_SUBTASKS_MAX:
+            what = f"the plan has {subtasks:,} subtasks so far, and {PLAN_SUBTASKS_MAX:,} is the most"
+        elif self._needs > PLAN_NEEDS_MAX:
+            what = f"the subtasks so far wait {self._needs:,} times for another, and {PLAN_NEEDS_MAX:,} is the most"
+        elif self._content > _CONTENT_MAX:
+            what = f"the subtasks so far have {self._content:,} values as params and schemas, and {_CONTENT_MAX:,} is the most"
+        elif self._bytes > _CONTENT_BYTES_MAX:
+            what = f"params and schemas of the subtasks so far take {self._bytes >> 20:,} MiB, and {_CONTENT_BYTES_MAX >> 20} is the most"
+        else:
+            return
+        raise PlanInvalid(f"{place}: {what}", _FEWER)
 
     @staticmethod
     def _numbered(step: str, number: int, need: str) -> str:
@@ -312,11 +357,17 @@ class _Expansion:
         """What the person gets, by subtask."""
         wanted = written.deliver or [written.steps[-1].id]
         files: list[dict[str, str]] = []
+        count = 0
         for number, item in enumerate(wanted, 1):
             step, output = (item, "") if isinstance(item, str) else (item.step, item.output)
             if step not in self._steps:
                 raise PlanInvalid(f"deliver {number}: {step!r} is not a step{self._known()}", _HINT)
-            files += [{"subtask": name, "output": output} for name in self._steps[step]]
-        if len(files) > 256:
-            raise PlanInvalid(f"{len(files)} deliverables are more than one run delivers (256)", _HINT)
+            count += len(self._steps[step])
+            if count <= _DELIVER_MAX:
+                files += [{"subtask": name, "output": output} for name in self._steps[step]]
+        if count > _DELIVER_MAX:
+            raise PlanInvalid(
+                f"{count:,} deliverables are more than one run delivers ({_DELIVER_MAX})",
+                "Deliver a step that puts them together (`deliver: [STEP]`), with `reduce`.",
+            )
         return files

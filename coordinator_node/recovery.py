@@ -20,19 +20,26 @@ __all__ = ["plan_records", "standing", "take_over"]
 _PART_SUBTASKS = 400
 _PART_VALUES = 7_000
 """A journal message holds at most 10,000 values; a skeleton is some ten and one for each need."""
+_PART_BYTES = 350_000
+"""And 512 KiB: names may have 64 characters."""
+_SKELETON_BYTES = 300
 
 
 def plan_records(plan: Plan, ref: ArtifactRef, at_ms: int) -> list[PlanAdopted]:
     """The plan's skeleton in parts that fit into journal messages; the same plan always makes the same parts."""
     parts: list[list[Skeleton]] = [[]]
-    values = 0
+    values = size = 0
     for subtask in plan.subtasks:
-        size = 10 + len(subtask.needs)
-        if parts[-1] and (len(parts[-1]) >= _PART_SUBTASKS or values + size > _PART_VALUES):
+        more = 10 + len(subtask.needs)
+        bulk = _SKELETON_BYTES + sum(map(len, subtask.needs)) + 2 * len(subtask.needs)
+        if parts[-1] and (
+            len(parts[-1]) >= _PART_SUBTASKS or values + more > _PART_VALUES or size + bulk > _PART_BYTES
+        ):
             parts.append([])
-            values = 0
+            values = size = 0
         parts[-1].append(subtask.skeleton())
-        values += size
+        values += more
+        size += bulk
     return [
         PlanAdopted(at_ms=at_ms, plan=ref, part=number, parts=len(parts), subtasks=part)
         for number, part in enumerate(parts, 1)

@@ -16,7 +16,7 @@ from .auction import Decision, Key, Round
 from .closing import nobody
 from .desk import Desk
 from .market import Seller
-from .offers import FILES_MAX, award_files
+from .offers import AWARD_BYTES_MAX, FILES_MAX, award_bytes, award_files
 from .offers import announce as offer
 from .orders import AnswersReceived, Say, SayAll
 from .state import SubtaskState
@@ -129,11 +129,19 @@ class Rounds:
 
     def _too_large(self, desk: Desk, subtask: SubtaskState) -> bool:
         """Give up what could not even be said: an award that names more files than fit into a message."""
-        count = award_files(desk.state, subtask, desk.content_known)
-        if count <= FILES_MAX:
+        content, name = desk.content_known, subtask.skeleton.id
+        count = award_files(desk.state, subtask, content)
+        if count > FILES_MAX:
+            message = (
+                f"it would be given {count:,} files, and {FILES_MAX:,} is the most. Work on fewer at a time"
+            )
+        elif (size := award_bytes(desk.state, subtask, content)) > AWARD_BYTES_MAX:
+            message = (
+                f"its parameters and the names of its {count:,} files take {size >> 10:,} KiB,"
+                f" and {AWARD_BYTES_MAX >> 10:,} is the most. Work on fewer at a time, or use shorter names"
+            )
+        else:
             return False
-        name = subtask.skeleton.id
-        message = f"it would be given {count:,} files, and {FILES_MAX:,} is the most. Work on fewer at a time"
         self._engine.emit(
             desk, SubtaskFailed(at_ms=self._engine.at_ms, subtask=name, code="E_TOO_LARGE", message=message)
         )

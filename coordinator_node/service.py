@@ -39,6 +39,7 @@ from protocol.registry import body_validator
 from .budget_text import merge
 from .crash_proc import crash_point
 from .errors import JournalBroken, PlanInvalid, RunUnknown, SubtaskUnknown
+from .offers import named_bytes
 from .orders import CancelAsked, PauseAsked, ResumeAsked, RunAccepted
 from .planner import Request, find_planner
 from .state import RunState
@@ -64,6 +65,9 @@ _DATA_BYTES_MAX: Final = 100_000
 """Largest view that an answer carries as data; a larger one is stored, and the answer names it."""
 _INPUTS_MAX: Final = 1_000
 """Files of one run: so many fit into the journal message that opens it."""
+
+_NAMES_BYTES_MAX: Final = 450_000
+"""And so much their names may take."""
 
 
 class JournalFull(ZwermError):
@@ -228,6 +232,13 @@ class RunsService:
             raise PlanInvalid(
                 f"{len(names):,} files are more than one run takes ({_INPUTS_MAX:,})",
                 "Submit them in several runs.",
+            )
+        reasons = sum(100 + len(gap.name.encode()) + len(gap.message.encode()) for gap in request.skipped)
+        if (size := named_bytes(request.inputs) + reasons) > _NAMES_BYTES_MAX:
+            raise PlanInvalid(
+                f"the names of the {len(names):,} files, and of what was left out, take {size >> 10:,} KiB;"
+                f" one run takes {_NAMES_BYTES_MAX >> 10:,}",
+                "Use shorter names, or submit them in several runs.",
             )
         usage = await role.endpoint.journal.usage()
         if usage.share >= _FULL:

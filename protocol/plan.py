@@ -1,6 +1,6 @@
 """A plan: the graph of subtasks that a goal was broken into, already expanded over its inputs.
 
-What the rules are (SPEC PLAN-1 to PLAN-6): ids are unique; every need is a subtask of the plan; there is no cycle; every input is a file of
+What the rules are (SPEC PLAN-1 to PLAN-7): ids are unique; every need is a subtask of the plan; there is no cycle; every input is a file of
 the run; every deliverable names a subtask; sizes are bounded. `Plan` cannot be constructed otherwise, so whoever holds one need not check
 again. The journal holds only `Subtask.skeleton()`: the graph without its content.
 """
@@ -13,12 +13,18 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from .ids import CapabilityName, SubtaskId
+from .limits import MSGPACK_ARRAY
 from .messages.base import Budget, Item, JsonObject, Note
 
-__all__ = ["PLAN_SUBTASKS_MAX", "Deliverable", "Plan", "Skeleton", "Subtask"]
+__all__ = ["NEEDS_MAX", "PLAN_NEEDS_MAX", "PLAN_SUBTASKS_MAX", "Deliverable", "Plan", "Skeleton", "Subtask"]
 
 PLAN_SUBTASKS_MAX = 20_000
 """Five times the largest swarm run that is planned for (4,000); a bound so that a plan cannot fill a coordinator's memory."""
+
+NEEDS_MAX = MSGPACK_ARRAY
+"""Needs of one subtask: the journal has them in one array."""
+PLAN_NEEDS_MAX = 200_000
+"""Needs of all subtasks together: fifty each for the largest run that is planned for. Each costs memory for as long as the run is open."""
 
 FileName = Annotated[str, StringConstraints(min_length=1, max_length=255)]
 
@@ -28,7 +34,7 @@ class Skeleton(Item):
 
     id: SubtaskId
     capability: CapabilityName
-    needs: Annotated[list[SubtaskId], Field(max_length=PLAN_SUBTASKS_MAX)] = []
+    needs: Annotated[list[SubtaskId], Field(max_length=NEEDS_MAX)] = []
     tolerant: bool = False
     """Go on without needs that failed (they are named to the worker), instead of failing with them."""
     tries: Annotated[int, Field(ge=1, le=20)] = 3
@@ -89,6 +95,11 @@ class Plan(Item):
         inputs = set(self.inputs)
         if len(inputs) != len(self.inputs):
             raise ValueError("two inputs have the same name")
+        needs = sum(len(subtask.needs) for subtask in self.subtasks)
+        if needs > PLAN_NEEDS_MAX:
+            raise ValueError(
+                f"the subtasks have {needs:,} needs together, and {PLAN_NEEDS_MAX:,} is the most"
+            )
         for subtask in self.subtasks:
             for need in subtask.needs:
                 if need not in by_id:

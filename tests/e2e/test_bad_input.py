@@ -244,6 +244,9 @@ def test_a_goal_that_no_rule_understands_is_answered_with_those_that_are(
         ("steps:\n  - {id: a, capability: doc.read, params: {n: .nan}}\n", "nan"),
         ("{" * 3000, "YAML"),
         (LAUGHS, "10,000 values"),
+        ("steps: &a [*a]\n", "nested too deeply"),
+        ("steps:\n  - {id: a, capability: doc.read, deadline_s: -1}\n", "step 1 (a), deadline_s"),
+        ("steps:\n  - {id: a, capability: doc.read, deadline_s: 1180591620717411303424}\n", "an integer of 71 bits"),
         ("\x00\x01\x02", ""),
     ],
 )  # fmt: skip
@@ -256,6 +259,27 @@ def test_a_plan_file_that_is_wrong_is_refused_with_the_place(
     error = error_of(swarm, "run", "--plan", path, "-i", folder, code=2)
     assert error["code"] == "E_PLAN"
     assert place in error["message"]
+
+
+def test_a_plan_of_a_hundred_thousand_subtasks_is_refused_and_costs_the_coordinator_nothing(
+    swarm: Device, folder: Path, tmp_path: Path
+):
+    for number in range(200):
+        (folder / f"{number:03}.txt").write_text("x")
+    step = "  - {{id: s{}, capability: doc.read, map: inputs, params: {{n: [1, 2, 3]}}}}\n"
+    plan = tmp_path / "plan.yaml"
+    plan.write_text("steps:\n" + "".join(step.format(number) for number in range(500)))
+    assert swarm.process is not None
+    process = psutil.Process(swarm.process.pid)
+    before, known = process.memory_info().rss, swarm.json("runs", "ls")["runs"]
+    error = error_of(swarm, "run", "--plan", plan, "-i", folder, code=2)
+    assert error["code"] == "E_PLAN"
+    assert "step 101 (s100): the plan has 20,200 subtasks so far, and 20,000 is the most" in error["message"]
+    assert process.memory_info().rss - before < 64 << 20
+    assert swarm.json("runs", "ls")["runs"] == known
+    (folder / "good.txt").write_text(GOOD)
+    code, summary, _ = run(swarm, GOAL, "-i", folder / "good.txt", "-o", tmp_path / "out")
+    assert (code, summary["outcome"]) == (0, "done")
 
 
 def test_a_plan_file_that_is_missing_or_no_text_is_refused(swarm: Device, folder: Path):

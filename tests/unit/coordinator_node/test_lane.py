@@ -135,6 +135,27 @@ def test_large_records_make_smaller_packs() -> None:
     assert taken == 100
 
 
+def test_a_pack_that_does_not_fit_goes_in_halves_in_the_same_order() -> None:
+    lane = Lane()
+    lane.push([record(number) for number in range(7)], [command("a")])
+    lane.push([record(7)], [command("b")])
+    assert len(lane.take()) == 8
+    assert list(lane.halve()) == [record(number) for number in range(4)]
+    durable, commands = lane.written()
+    assert [number for number, _ in durable] == [1, 2, 3, 4]
+    assert not commands
+    assert list(lane.take()) == [record(number) for number in range(4, 8)]
+    assert names(lane.written()[1]) == ["a", "b"]
+
+
+def test_a_single_record_that_does_not_fit_cannot_be_halved() -> None:
+    lane = Lane()
+    lane.push([record(1)], [])
+    lane.take()
+    assert not lane.halve()
+    assert list(lane.take()) == [record(1)]
+
+
 def test_a_closed_lane_lets_nothing_out_any_more() -> None:
     lane = Lane()
     lane.push([record(1)], [command("a")])

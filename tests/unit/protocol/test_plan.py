@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from protocol.plan import PLAN_SUBTASKS_MAX, Deliverable, Plan, Skeleton, Subtask
+from protocol.plan import NEEDS_MAX, PLAN_NEEDS_MAX, PLAN_SUBTASKS_MAX, Deliverable, Plan, Skeleton, Subtask
 from tests.support.spec_tables import Field, all_items, example, items
 
 MODELS: dict[str, type[BaseModel]] = {"Plan": Plan, "Subtask": Subtask, "Deliverable": Deliverable}
@@ -96,6 +96,18 @@ def test_what_is_delivered_comes_from_a_subtask_of_the_plan() -> None:
     assert "deliverable 'b' is not a subtask" in why(sub("a"), deliver=[{"subtask": "b"}])
     assert a_plan(sub("a"), deliver=[{"subtask": "a", "output": "x"}, {"subtask": "a"}])
     assert "too_short" in why(sub("a"), deliver=[])
+
+
+@pytest.mark.requirement("PLAN-7")
+def test_needs_of_all_subtasks_together_are_bounded() -> None:
+    names = [f"s{at}" for at in range(NEEDS_MAX)]
+    first = [sub(name) for name in names]
+    full, rest = divmod(PLAN_NEEDS_MAX, NEEDS_MAX)
+    more = [sub(f"t{at}", *names) for at in range(full)]
+    made = a_plan(*first, *more, sub("last", *names[:rest]))
+    assert sum(len(subtask.needs) for subtask in made.subtasks) == PLAN_NEEDS_MAX
+    assert "200,001 needs together" in why(*first, *more, sub("last", *names[: rest + 1]))
+    assert "too_long" in why(*first, sub("more"), sub("last", *names, "more"))
 
 
 @pytest.mark.requirement("PLAN-6")
