@@ -35,6 +35,8 @@ _QUALITY: Final = 1.0
 _TIME: Final = 0.4
 _DEADLINE: Final = 0.5
 _COST: Final = 1.6
+_DEAREST: Final = 0.75
+"""Three times the cheapest price is as bad as ten times: a node that never did this asks much, as it cannot know better, and must be tried."""
 _LOAD: Final = 0.4
 _AFFINITY: Final = 0.2
 _FAILED_IT: Final = 4.0
@@ -110,7 +112,7 @@ def score_round(
             _QUALITY * quality
             - _TIME * eta / (eta + best_eta)
             - _DEADLINE * min(1.0, eta / slack)
-            - _COST * price / (price + best_price)
+            - _COST * min(_DEAREST, price / (price + best_price))
             - _LOAD * bid.load
             + (_AFFINITY * min(1.0, bid.local_bytes / input_bytes) if input_bytes else 0.0)
             - _FAILED_IT * failed.get(candidate.node, 0)
