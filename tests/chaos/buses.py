@@ -8,7 +8,7 @@ import signal
 import time
 from pathlib import Path
 
-from .swarm import Shape, chaos_swarm, until
+from .swarm import Chaos, Shape, chaos_swarm, until
 from .trial import Batch, Blow, Trial, busy
 
 __all__ = ["WRITES_MIN", "bus_kills"]
@@ -26,9 +26,9 @@ def bus_kills(*, desks: int = 1) -> Trial:
             chaos_swarm(folder, Shape(coordinators=desks)) as chaos,
             busy(chaos, batch, at_once=10, width=(12, 24), ms=(2, 60)),
         ):
-            await asyncio.sleep(1.5)
             for _ in range(count):
-                await asyncio.sleep(batch.rng.uniform(0.9, 1.6))
+                await _busy_writing(chaos)
+                await asyncio.sleep(batch.rng.uniform(0.0, 0.3))
                 blow = Blow("kill", "bus", time.time())
                 os.kill(chaos.bus.server_pid(), signal.SIGKILL)
                 batch.blows.append(blow)
@@ -37,6 +37,15 @@ def bus_kills(*, desks: int = 1) -> Trial:
         _measure(batch)
 
     return trial
+
+
+async def _busy_writing(chaos: Chaos) -> None:
+    """Wait (not for ever) until enough is written, measured over a second."""
+    for _ in range(12):
+        before = await chaos.written()
+        await asyncio.sleep(1.0)
+        if await chaos.written() - before > WRITES_MIN * 1.2:
+            return
 
 
 def _measure(batch: Batch) -> None:

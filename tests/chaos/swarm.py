@@ -13,8 +13,9 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from mesh.bus_nats import NatsBus
 from mesh.client import Swarm, connect_home
 from mesh.daemon_main import daemon_argv
 from mesh.errors import MeshError
@@ -22,6 +23,8 @@ from mesh.founding import found_swarm
 from mesh.home import Home
 from mesh.inviting import make_invite
 from mesh.joining import join_swarm
+from mesh.workspace import JOURNAL
+from mesh.workspace_nats import NatsStream
 from protocol.errors import ZwermError
 from protocol.messages import ListNodes, Ping
 
@@ -221,6 +224,11 @@ class Chaos:
             await self.client.endpoint.call("runs", Ping(), timeout_s=1.0)
             return True
         return False
+
+    async def written(self) -> int:
+        """How many messages the journal has."""
+        info = await NatsStream(cast("NatsBus", self.judge.endpoint.bus), JOURNAL).info()
+        return int(info["state"]["messages"])
 
     def stop(self) -> None:
         """End everything: the agents first, the bus last."""
