@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from protocol.records import Owned
 
 from .checker import History
 from .load import Load
-from .swarm import Chaos, Node, Shape, chaos_swarm
+from .swarm import Chaos, Node, Shape, Stuck, chaos_swarm, until
 from .trial import Batch, Blow, Trial, busy, owners_at
 
 __all__ = ["SMALL_POINTS", "coordinator_kills"]
@@ -35,9 +36,14 @@ def coordinator_kills(*, desks: int, points: Sequence[str] = (), at_once: int = 
             chaos_swarm(folder, Shape(coordinators=desks)) as chaos,
             busy(chaos, batch, at_once=at_once) as people,
         ):
+            armed: dict[str, str] = {}
             for number in range(count):
-                point = points[number % len(points)] if points else ""
-                batch.blows.append(await _one(chaos, people, batch, point, random_too=not points))
+                if points:
+                    batch.blows.append(await _at_point(chaos.coordinators[0], points[number % len(points)]))
+                    chaos.coordinators[0].start()
+                    await chaos.coordinators[0].serving()
+                else:
+                    batch.blows.append(await _strike(chaos, people, batch, armed))
             for node in chaos.coordinators:
                 if not node.alive:
                     node.start()
@@ -48,34 +54,53 @@ def coordinator_kills(*, desks: int, points: Sequence[str] = (), at_once: int = 
     return trial
 
 
-async def _one(chaos: Chaos, people: Load, batch: Batch, point: str, *, random_too: bool) -> Blow:
+async def _strike(chaos: Chaos, people: Load, batch: Batch, armed: dict[str, str]) -> Blow:
+    """Kill whoever has the most runs, at some time, or let one die at the point that it was armed with; then bring it back."""
     rng = batch.rng
-    victim = rng.choice(chaos.coordinators)
-    if random_too and rng.random() < 0.25:
-        point = rng.choice(POINTS)
-        if not point.startswith("recover."):  # which is passed once a start
-            point = f"{point}:{rng.randint(1, 6)}"
-    if point:
-        blow = await _at_point(victim, point)
-    else:
-        if victim.alive and rng.random() < 0.85:
-            await victim.serving()
-            await asyncio.sleep(rng.uniform(0.0, 1.0))
-        elif not victim.alive:
-            victim.start()
-            await asyncio.sleep(rng.uniform(0.1, 1.2))
+    await until("somebody has work", lambda: people.open_runs(), 60.0)
+    blow = await _dead_by_itself(chaos, armed, rng.uniform(0.0, 1.2))
+    if blow is None:
+        victim = _busiest(chaos, people)
         blow = Blow("time", victim.id, victim.kill())
-    if all(asked.closed for asked in people.runs.values()):
-        blow.outcome = "void"
-    if len(chaos.coordinators) > 1 and rng.random() < 0.6:
-        # Long enough for another one to take the runs over.
-        await asyncio.sleep(rng.uniform(2.0, 7.0))
-    else:
+    victim = chaos.by_id()[blow.node]
+    if any(node.serves and node.alive for node in chaos.coordinators) and rng.random() < 0.7:
+        # Another one takes the runs over.
+        with contextlib.suppress(Stuck):
+            await until("taken over", lambda: not people.open_runs(victim.id), 8.0)
+    elif rng.random() < 0.5:
         await asyncio.sleep(rng.uniform(0.0, 0.3))
-    victim.start()
-    if len(chaos.coordinators) == 1 or rng.random() < 0.7:
-        await victim.serving()
+    armed.pop(victim.id, None)
+    if rng.random() < 0.35:
+        point = rng.choice(POINTS)
+        # What is passed at each start, and what is passed a thousand times a second.
+        often = 1 if point.startswith("recover.") else rng.choice((1, 2, 5, 30, 200))
+        armed[victim.id] = f"{point}:{often}"
+        victim.start(**{CRASH_AT: armed[victim.id]})
+    else:
+        victim.start()
+    if rng.random() < 0.85:
+        with contextlib.suppress(Stuck):  # it may die on its way
+            await victim.serving()
     return blow
+
+
+async def _dead_by_itself(chaos: Chaos, armed: dict[str, str], within_s: float) -> Blow | None:
+    """A coordinator that dies at its point within that time."""
+    end = time.monotonic() + within_s
+    while True:
+        for node in chaos.coordinators:
+            if not node.alive:
+                return Blow(armed.get(node.id, "by itself"), node.id, time.time())
+        if time.monotonic() > end:
+            return None
+        await asyncio.sleep(0.01)
+
+
+def _busiest(chaos: Chaos, people: Load) -> Node:
+    """The living coordinator with the most open runs."""
+    return max(
+        (node for node in chaos.coordinators if node.alive), key=lambda node: len(people.open_runs(node.id))
+    )
 
 
 async def _at_point(victim: Node, point: str) -> Blow:
@@ -94,11 +119,15 @@ async def _at_point(victim: Node, point: str) -> Blow:
 
 
 def _measure(blows: list[Blow], history: History) -> None:
-    """How long after each kill the runs of the killed one were owned again: by itself (`back_s`), or by another (`takeover_s`)."""
+    """How long after each kill the runs of the killed one were owned again: by itself (`back_s`), or by another (`takeover_s`).
+
+    Nothing is shown by the death of one that owned nothing.
+    """
     for blow in blows:
-        for run, owner in owners_at(history, blow.at).items():
-            if owner != blow.node:
-                continue
+        owned = [run for run, owner in owners_at(history, blow.at).items() if owner == blow.node]
+        if not owned:
+            blow.outcome = "void"
+        for run in owned:
             for message in history[run]:
                 first = message.records[0]
                 if message.at_ms / 1000 > blow.at and isinstance(first, Owned):

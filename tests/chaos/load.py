@@ -88,10 +88,20 @@ class Load:
         self.ms = ms
         self.runs: dict[str, Asked] = {}
         self.told: dict[str, set[Told]] = {}
+        self.owner: dict[str, str] = {}
+        """Run -> who spoke of it last."""
         self.problems: list[str] = []
         self.enough = asyncio.Event()
         self._closed: dict[str, asyncio.Event] = {}
         self._serial = 0
+
+    def open_runs(self, node: str = "") -> list[str]:
+        """Runs that have not ended as far as we know: all, or those of which a node spoke last."""
+        return [
+            run
+            for run, asked in self.runs.items()
+            if asked.taken and not asked.closed and (not node or self.owner.get(run) == node)
+        ]
 
     async def listen(self) -> None:
         """Hear what happens in all runs."""
@@ -99,6 +109,7 @@ class Load:
 
     def _on_event(self, received: Received) -> None:
         told = self.told.setdefault(received.run, set())
+        self.owner[received.run] = received.node
         for item in received.items:
             if isinstance(item, Event):
                 told.add((item.seq, item.kind, item.subtask))
