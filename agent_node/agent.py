@@ -260,6 +260,10 @@ class Agent:
 
     def _ended(self, event: WorkDone | WorkFailed | WorkStopped, now: float, step: Step) -> None:
         attempt = self._work.ended(event, now, step)
+        if attempt is not None and attempt.ending is not None:
+            used = attempt.ending.used
+            if used.tokens or used.steps:
+                self.history.spent(attempt.award.capability, tokens=used.tokens, steps=used.steps)
         if attempt is not None and isinstance(event, WorkDone):
             self.history.done(
                 attempt.award.capability,

@@ -5,17 +5,20 @@ r"""One try at a subtask, from award to acknowledgement: its phase, and what may
         \-> given back (refused), or ended without having run
 
 Rules. Every award ends in exactly one of result, failed, cancelled, or is given back with refuse. `cancelled` is said only when nothing of the
-attempt runs any more. Progress is said only when a step was made since it was last said, at most twice a second. It knows no slots, no
+attempt runs any more. Progress is said only when a step was made since it was last said, at most twice a
+second; that the work begins or ceases to wait is said at once. It knows no slots, no
 bids and no other attempt: `agent` composes those.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
-from protocol.messages import Award, Cancelled, Failed, Progress, Result, Started
+from protocol.messages import Award, Cancelled, Failed, NamedRef, Progress, Result, Started, Usage
+from protocol.messages.work import PARTIAL_MAX, WorkState
 
 from .errors import CODE, plain
 from .events import AttemptKey, Terminal, WorkDone, WorkFailed, WorkProgress, WorkStopped
@@ -24,6 +27,9 @@ __all__ = ["PROGRESS_EVERY_S", "Attempt", "Phase", "Why"]
 
 PROGRESS_EVERY_S: Final = 0.5
 """At most two progress messages a second for one attempt."""
+NOTHING: Final = Usage()
+PERSON_MOST_S: Final = 7 * 86_400.0
+"""How long a person may take."""
 _NOTE_MAX: Final = 200
 _MS_MAX: Final = 10 * 24 * 3600 * 1000
 
@@ -66,6 +72,15 @@ class Attempt:
     said_at: float = float("-inf")
     fraction: float = 0.0
     note: str = ""
+    state: WorkState = "working"
+    wait_ms: int = 0
+    said_state: WorkState = "working"
+    used: Usage = NOTHING
+    partial: list[NamedRef] = field(default_factory=list)
+    person_since: float | None = None
+    """Since when it waits for a person: meanwhile its deadline does not run (SPEC MSG-13)."""
+    changed: bool = False
+    """Something was used or stored since it was last said."""
     ending: Terminal | None = None
 
     @property
@@ -77,22 +92,52 @@ class Attempt:
         """What says that the work has begun."""
         return Started(subtask=self.key.subtask, attempt=self.key.attempt, epoch=self.key.epoch)
 
-    def moved(self, event: WorkProgress) -> None:
-        """The work made a step; a number that does not grow is no progress."""
+    def moved(self, event: WorkProgress, now: float) -> bool:
+        """The work made a step (a number that does not grow is none), or waits; returns whether its deadline has moved."""
         if event.step > self.step:
             self.step = event.step
             self.fraction = min(1.0, max(0.0, event.fraction))
             self.note = plain(event.note, _NOTE_MAX) if event.note else ""
+        if event.state != "working" or self.state != "working":
+            self.state, self.wait_ms = event.state, min(_MS_MAX, max(0, event.wait_ms))
+        if event.used is not None or event.partial is not None:
+            self._keep(event.used, event.partial)
+        if (self.state == "person") == (self.person_since is not None):
+            return False
+        if self.person_since is None:
+            self.person_since = now
+            self.deadline_at += PERSON_MOST_S
+        else:
+            self.deadline_at += min(PERSON_MOST_S, now - self.person_since) - PERSON_MOST_S
+            self.person_since = None
+        return True
+
+    def _keep(self, used: Usage | None, partial: Sequence[NamedRef] | None) -> None:
+        if used is not None and used != self.used:
+            self.used, self.changed = used, True
+        if partial is not None and list(partial) != self.partial:
+            self.partial, self.changed = list(partial)[-PARTIAL_MAX:], True
+
+    def _used(self) -> Usage:
+        """What it has used; where the agent does not count steps, those that it showed count."""
+        if self.step > 0 and self.used.steps == 0:
+            return self.used.model_copy(update={"steps": min(1 << 52, self.step)})
+        return self.used
 
     def progress_due(self) -> float | None:
         """When progress may be said next, or None when there is nothing new to say."""
-        if self.phase is not Phase.RUNNING or self.step <= self.said_step:
+        if self.phase is not Phase.RUNNING:
+            return None
+        if self.state != self.said_state:
+            return float("-inf")
+        if self.step <= self.said_step and not self.changed:
             return None
         return self.said_at + PROGRESS_EVERY_S
 
     def progress(self, now: float) -> Progress:
         """The progress to say now."""
         self.said_step, self.said_at = self.step, now
+        self.said_state, self.changed = self.state, False
         return Progress(
             subtask=self.key.subtask,
             attempt=self.key.attempt,
@@ -100,14 +145,21 @@ class Attempt:
             step=self.step,
             fraction=self.fraction,
             note=self.note,
+            state=self.state,
+            wait_ms=self.wait_ms if self.state == "limited" else 0,
+            used=self._used(),
+            partial=self.partial,
         )
 
     def end(self, event: WorkDone | WorkFailed | WorkStopped | None) -> Terminal:
         """The one ending, from what became of the work (None: it never ran) and why it was stopped, if it was."""
         subtask, attempt, epoch = self.key.subtask, self.key.attempt, self.key.epoch
         self.phase = Phase.REPORTING
+        if event is not None:
+            self._keep(event.used, None if isinstance(event, WorkDone) else event.partial)
+        used, partial = self._used(), self.partial
         if self.why in (Why.CANCELLED, Why.SUPERSEDED):
-            self.ending = Cancelled(subtask=subtask, attempt=attempt, epoch=epoch)
+            self.ending = Cancelled(subtask=subtask, attempt=attempt, epoch=epoch, used=used, partial=partial)
         elif isinstance(event, WorkDone):
             self.ending = Result(
                 subtask=subtask,
@@ -116,6 +168,7 @@ class Attempt:
                 outputs=list(event.outputs),
                 wall_ms=min(_MS_MAX, max(0, event.wall_ms)),
                 cpu_ms=min(_MS_MAX, max(0, event.cpu_ms)),
+                used=used,
             )
         else:
             code, message, retryable = self._failure(event)
@@ -126,6 +179,9 @@ class Attempt:
                 code=code if CODE.match(code) else "E_WORK",
                 message=plain(message),
                 retryable=retryable,
+                used=used,
+                partial=partial,
+                retry_ms=min(_MS_MAX, max(0, event.retry_ms)) if isinstance(event, WorkFailed) else 0,
             )
         return self.ending
 

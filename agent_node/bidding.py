@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from protocol.messages import Announce, Bid
+from protocol.messages import Announce, Bid, Usage
 
 from .history import History
 from .policy import AgentSpec, Limits
@@ -69,6 +69,15 @@ def quote(
     return Quote(work, rounds * work, max(1, round(price * _MICRO)) if limits.rate > 0 else 0)
 
 
+def _estimate(capability: str, spec: AgentSpec, history: History) -> Usage:
+    """What one job uses at most: what the owner says, or what was measured if that was more."""
+    tokens, steps = history.peaks(capability)
+    if not (tokens or steps):
+        return spec.estimate
+    said = spec.estimate
+    return said.model_copy(update={"tokens": max(said.tokens, tokens), "steps": max(said.steps, steps)})
+
+
 def make_bid(
     announce: Announce, spec: AgentSpec, limits: Limits, history: History, market: Market, promise: Quote
 ) -> Bid:
@@ -77,7 +86,9 @@ def make_bid(
         subtask=announce.subtask,
         round=announce.round,
         agent=spec.name,
-        price=promise.price,
+        price=0 if spec.unpriced else promise.price,
+        unpriced=spec.unpriced,
+        estimate=_estimate(announce.capability, spec, history),
         eta_ms=promise.eta_ms,
         success=history.success(announce.capability),
         load=min(1.0, max(0.0, market.load, market.fullness)),

@@ -45,6 +45,15 @@ class WorkerSection(_Section):
     recycle_mib: Annotated[int, Field(ge=16, le=1 << 20)] = 512
 
 
+class EstimateSection(_Section):
+    """`estimate = {tokens = 20000}`: what one job uses at most; 0 says nothing."""
+
+    tokens: Annotated[int, Field(ge=0, le=1 << 52)] = 0
+    steps: Annotated[int, Field(ge=0, le=1 << 52)] = 0
+    bytes_out: Annotated[int, Field(ge=0, le=1 << 52)] = 0
+    children: Annotated[int, Field(ge=0, le=1 << 52)] = 0
+
+
 class AgentEntry(_Section):
     """One `[[agents]]`: a Python function or a program of this device, offered as a capability."""
 
@@ -57,6 +66,9 @@ class AgentEntry(_Section):
     quiet_s: Annotated[float, Field(ge=1, le=86400)] = 10.0
     max_input_mib: Annotated[int, Field(ge=1, le=1 << 20)] = 64
     env: dict[Variable, str] = {}
+    price: Literal["measured", "unknown"] = "measured"
+    """`unknown`: it costs what a meter elsewhere says (a paid model). Where money is bounded it is then given no work."""
+    estimate: EstimateSection = EstimateSection()
 
     target: Annotated[str, StringConstraints(pattern=r"^[^:]+:[A-Za-z_][\w.]*$", max_length=1024)] | None = (
         None

@@ -10,6 +10,7 @@ import re
 import unicodedata
 
 from protocol.errors import ZwermError
+from protocol.messages import Usage
 
 __all__ = ["CODE", "AdapterError", "AgentError", "ConfigError", "OutboxError", "WorkError", "plain"]
 
@@ -44,13 +45,16 @@ class OutboxError(AgentError):
 
 
 class WorkError(AgentError):
-    """One attempt ended without a result. `again`: another try, perhaps elsewhere, could go otherwise."""
+    """One attempt ended without a result. `again`: another try, perhaps elsewhere, could go otherwise, though not before `retry_s`."""
 
-    def __init__(self, code: str, message: str, *, again: bool, hint: str = "") -> None:
+    def __init__(self, code: str, message: str, *, again: bool, hint: str = "", retry_s: float = 0.0) -> None:
         if not CODE.match(code):
             message, code = f"{code}: {message}", "E_WORK"
         super().__init__(code, plain(message), hint)
         self.again = again
+        self.retry_s = retry_s
+        self.used: Usage | None = None
+        """What the agent counted before it ended, if it counts."""
 
 
 def plain(text: str, limit: int = _TEXT_MAX) -> str:

@@ -24,8 +24,10 @@ from protocol.messages import (
     Reject,
     Result,
     ResultAck,
+    Usage,
     Withdraw,
 )
+from protocol.messages.work import WorkState
 
 __all__ = [
     "Acked",
@@ -131,12 +133,19 @@ class Acked:
 
 @dataclass(frozen=True, slots=True)
 class WorkProgress:
-    """The work has moved: `step` counts real steps and only grows."""
+    """The work has moved: `step` counts real steps and only grows. Or it waits, has used more, has stored something unfinished.
+
+    `used` and `partial` are all of it so far; None: as before.
+    """
 
     key: AttemptKey
     step: int
     fraction: float = 0.0
     note: str = ""
+    state: WorkState = "working"
+    wait_ms: int = 0
+    used: Usage | None = None
+    partial: Sequence[NamedRef] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +156,7 @@ class WorkDone:
     outputs: Sequence[NamedRef] = ()
     wall_ms: int = 0
     cpu_ms: int = 0
+    used: Usage | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +167,9 @@ class WorkFailed:
     code: str
     message: str = ""
     retryable: bool = True
+    used: Usage | None = None
+    partial: Sequence[NamedRef] | None = None
+    retry_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +177,8 @@ class WorkStopped:
     """The work was stopped on our command, and nothing of it runs any more."""
 
     key: AttemptKey
+    used: Usage | None = None
+    partial: Sequence[NamedRef] | None = None
 
 
 @dataclass(frozen=True, slots=True)

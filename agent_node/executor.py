@@ -12,6 +12,7 @@ import logging
 import re
 import shutil
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -20,10 +21,11 @@ from protocol.artifact import ArtifactRef
 from protocol.errors import ZwermError
 from protocol.messages import NamedRef
 
-from .adapters.base import Adapter, InputPath, Job, Made
+from .adapters.base import Adapter, InputPath, Job, Made, More, Outcome
 from .cache_file import InputCache
 from .errors import WorkError, plain
 from .events import AttemptKey, Event, InputsCached, Start, WorkDone, WorkFailed, WorkProgress, WorkStopped
+from .spending import Spending
 
 __all__ = ["Executor", "Store"]
 
@@ -33,6 +35,7 @@ _RESULT_BYTES: Final = 60_000
 """What the files of one result may take in its message (SPEC MSG-3: 64 KiB)."""
 _FILE_BYTES: Final = 160
 """Of which one file takes so many beside its name and type."""
+_KEEP_S: Final = 5.0
 _AT_ONCE: Final = 256 * 1024
 _SUFFIX: Final = re.compile(r"\.[A-Za-z0-9]{1,8}\Z")
 
@@ -90,16 +93,17 @@ class Executor:
             params=dict(award.params),
             dir=self._folder / f"{self._serial:06d}",
             missing=[item.model_dump() for item in award.missing],
+            caps=award.caps,
         )
-        if not award.inputs:
+        if not award.inputs and not award.partial:
             try:
                 began = self._clock.monotonic()
                 outcome = adapter.instant(job)
                 if outcome is not None and not outcome.outputs:
                     wall_ms = round((self._clock.monotonic() - began) * 1000)
-                    return WorkDone(order.key, (), wall_ms, round(outcome.cpu_s * 1000))
+                    return WorkDone(order.key, (), wall_ms, round(outcome.cpu_s * 1000), outcome.used)
             except WorkError as error:
-                return WorkFailed(order.key, error.code, error.message, error.again)
+                return _failed(order.key, error)
         if self._tasks is None:
             return WorkFailed(order.key, "E_SHUTDOWN", "the node is going down", retryable=True)
         self._running[order.key] = self._tasks.create_task(self._carry_out(order, job, adapter))
@@ -118,22 +122,34 @@ class Executor:
 
     async def _carry_out(self, order: Start, job: Job, adapter: Adapter) -> None:
         key = order.key
-        event: Event = WorkStopped(key)
+        event: WorkDone | WorkFailed | WorkStopped = WorkStopped(key)
         began = self._clock.monotonic()
+        spending = Spending(job.caps)
+        keeping: set[asyncio.Task[None]] = set()
 
-        def emit(step: int, fraction: float, note: str) -> None:
-            self._tell(WorkProgress(key, step, fraction, note))
+        def emit(step: int, fraction: float, note: str, more: More | None = None) -> None:
+            if more is None:
+                spending.moved(step)
+                spending.waits = None
+                self._tell(WorkProgress(key, step, fraction, note))
+                return
+            spending.moved(step, more.used)
+            if more.partial is not None:
+                self._keep_partial(key, more.partial, spending, keeping)
+            wait_ms = round(more.wait_s * 1000)
+            spending.waits = (more.state, wait_ms) if more.state != "working" else None
+            self._tell(WorkProgress(key, step, fraction, note, more.state, wait_ms, spending.used))
 
         try:
             try:
                 await self._prepare(order, job)
                 outcome = await adapter.run(job, emit)
-                outputs = [await self._keep(made) for made in outcome.outputs]
+                outputs = await self._put_all(outcome, spending)
                 wall_ms = round((self._clock.monotonic() - began) * 1000)
-                _check_sayable(outputs)
-                event = WorkDone(key, tuple(outputs), wall_ms, round(outcome.cpu_s * 1000))
+                event = WorkDone(key, tuple(outputs), wall_ms, round(outcome.cpu_s * 1000), spending.used)
             except WorkError as error:
-                event = WorkFailed(key, error.code, error.message, error.again)
+                spending.ended(error.used)
+                event = _failed(key, error)
             except ZwermError as error:
                 # The workspace: an input that is gone or damaged, a full disk, a bus that is away. Elsewhere it may go otherwise.
                 event = WorkFailed(
@@ -147,6 +163,9 @@ class Executor:
                     key, "E_INTERNAL", plain(f"{type(error).__name__}: {error}"), retryable=True
                 )
         finally:
+            await _until_kept(keeping)
+            if not isinstance(event, WorkDone):
+                event = replace(event, used=spending.used, partial=spending.kept)
             # In this order: nothing of the job is left, on the disk neither, when its end is told.
             shutil.rmtree(job.dir, ignore_errors=True)
             del self._running[key]
@@ -161,6 +180,50 @@ class Executor:
             if not await self._off_loop(named.ref.size, self._cache.copy_to, named.ref, path):
                 await self._fetch(named.ref, path)
             job.inputs.append(InputPath(named.name, path, named.media_type, named.ref.size))
+
+        for number, named in enumerate(order.award.partial):
+            suffix = _SUFFIX.search(named.name)
+            path = job.dir / "in" / f"previous-{number:04d}{suffix.group().lower() if suffix else ''}"
+            try:
+                await self._fetch(named.ref, path)
+            except ZwermError as error:
+                # A help, not a condition: without it the work begins at its beginning.
+                log.warning("what an earlier attempt left, %r, is not there: %s", named.name, error.message)
+                path.unlink(missing_ok=True)
+                continue
+            job.previous.append(InputPath(named.name, path, named.media_type, named.ref.size))
+
+    async def _put_all(self, outcome: Outcome, spending: Spending) -> list[NamedRef]:
+        """Put the outputs into the workspace, if they may be."""
+        spending.ended(outcome.used)
+        spending.check()
+        spending.store(sum(_size(made) for made in outcome.outputs))
+        outputs = [await self._keep(made) for made in outcome.outputs]
+        _check_sayable(outputs)
+        return outputs
+
+    def _keep_partial(
+        self, key: AttemptKey, made: Made, spending: Spending, keeping: set[asyncio.Task[None]]
+    ) -> None:
+        """Store a file of unfinished work beside the work; the next word about it names the file."""
+        spending.store(_size(made))
+        if isinstance(made.content, Path) and made.content.stat().st_size < _AT_ONCE:
+            made = Made(made.name, made.content.read_bytes(), made.media_type)
+
+        async def keep() -> None:
+            try:
+                spending.keep(await self._keep(made))
+            except (ZwermError, OSError) as error:
+                log.warning("unfinished work %r is not kept: %s", made.name, error)
+                return
+            state, wait_ms = spending.waits or ("working", 0)
+            kept = tuple(spending.kept)
+            self._tell(WorkProgress(key, spending.step, 0.0, "", state, wait_ms, spending.used, kept))
+
+        if self._tasks is not None:
+            task = self._tasks.create_task(keep())
+            keeping.add(task)
+            task.add_done_callback(keeping.discard)
 
     async def _fetch(self, ref: ArtifactRef, path: Path) -> None:
         with path.open("xb") as file:
@@ -182,6 +245,30 @@ class Executor:
     async def _off_loop(self, size: int, function: Callable[..., Any], *args: object) -> Any:
         """Call a function that copies `size` bytes: at once when it is little, in a thread when the bus would wait for it."""
         return function(*args) if size < _AT_ONCE else await asyncio.to_thread(function, *args)
+
+
+def _failed(key: AttemptKey, error: WorkError) -> WorkFailed:
+    return WorkFailed(
+        key,
+        error.code,
+        error.message,
+        error.again,
+        used=error.used,
+        retry_ms=round(error.retry_s * 1000),
+    )
+
+
+def _size(made: Made) -> int:
+    return len(made.content) if isinstance(made.content, bytes) else made.content.stat().st_size
+
+
+async def _until_kept(keeping: set[asyncio.Task[None]]) -> None:
+    """Give what is being stored a moment; what takes longer is lost to the next attempt, and nothing else."""
+    if not keeping:
+        return
+    _, late = await asyncio.wait(keeping, timeout=_KEEP_S)
+    for task in late:
+        task.cancel()
 
 
 def _check_sayable(outputs: list[NamedRef]) -> None:

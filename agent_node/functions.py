@@ -4,6 +4,9 @@
     def shout(job: Job) -> Output:
         return Output("shout.txt", job.inputs[0].text().upper())
 
+Beside its inputs a job has `previous` (what earlier attempts left), `caps` (what it may use), and says `progress`, `spend`, `partial`,
+`limited` and `wait_for_person`.
+
 Rules. The function gets one `Job` and returns its outputs; what it raises becomes `failed`: a `JobFailed` says with which code and whether another try
 makes sense, any other exception is retried elsewhere. Long work calls `job.progress` often: it renews the work's lease, and it is where a
 cancelled job ends. Nothing here imports the rest of the swarm: this file is also what a worker process loads.
@@ -27,6 +30,7 @@ __all__ = [
     "JobFailed",
     "Output",
     "Outputs",
+    "Word",
     "as_outputs",
     "capability",
 ]
@@ -36,13 +40,17 @@ MARK: Final = "__zwerm_capability__"
 
 
 class JobFailed(Exception):
-    """Raise it to end a job without a result. `code` looks like `E_NO_TABLE`; `retry`: another try could go otherwise."""
+    """Raise it to end a job without a result. `code` looks like `E_NO_TABLE`; `retry`: another try could go otherwise, but not before `retry_s`.
 
-    def __init__(self, code: str, message: str, *, retry: bool = False) -> None:
+    `E_LIMITED` with `retry_s` says that somebody's limit of use is reached.
+    """
+
+    def __init__(self, code: str, message: str, *, retry: bool = False, retry_s: float = 0.0) -> None:
         super().__init__(f"{code}: {message}")
         self.code = code
         self.message = message
         self.retry = retry
+        self.retry_s = retry_s
 
 
 class JobCancelled(BaseException):
@@ -83,6 +91,23 @@ Outputs: TypeAlias = Output | bytes | str | dict[str, Any] | Sequence[Output] | 
 """What a capability may return. Bytes, text and dictionaries become one file: result.bin, result.txt, result.json."""
 
 
+SPENT: Final = ("money", "tokens", "steps", "bytes_out", "children")
+"""What can be spent; money in micro-credits."""
+NO_BOUND: Final = 1 << 52
+"""A cap of this much bounds nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """What a job says beside its steps: that it waits, what it has used so far, or a file of unfinished work."""
+
+    state: str = "working"
+    wait_s: float = 0.0
+    note: str = ""
+    used: dict[str, int] | None = None
+    partial: Output | None = None
+
+
 @dataclass(slots=True)
 class Job:
     """One piece of work."""
@@ -95,15 +120,73 @@ class Job:
     dir: Path = field(default_factory=Path)
     """A private directory, deleted afterwards."""
     report: Callable[[str, float], None] | None = None
+    previous: list[Given] = field(default_factory=list)
+    """Files that earlier attempts at this work left unfinished."""
+    caps: dict[str, int] | None = None
+    """What this job may use of each kind, and no more; None: no bound."""
+    used: dict[str, int] = field(default_factory=dict)
+    """What it has said that it used."""
+    tell: Callable[[Word], None] | None = None
 
     def progress(self, note: str = "", fraction: float = 0.0) -> None:
-        """One more step is done; `fraction` of the whole, 0 to 1.
+        """One more step is done; `fraction` of the whole, 0 to 1. If the job said that it waits, it works again.
+
+        Raises:
+            JobCancelled: nobody wants the result any more.
+            JobFailed: `E_BUDGET`, it may not make so many steps.
+        """
+        if self.caps is not None or self.used:
+            self._count({"steps": 1})
+        if self.report is not None:
+            self.report(note, fraction)
+
+    def spend(self, *, money: int = 0, tokens: int = 0, steps: int = 0, children: int = 0) -> None:
+        """Say BEFORE it is spent what is going to be spent; money is in micro-credits.
+
+        Raises:
+            JobFailed: `E_BUDGET`, that would be more than the job may use; nothing was counted, and nothing may be spent.
+            JobCancelled: nobody wants the result any more.
+        """
+        self._count({"money": money, "tokens": tokens, "steps": steps, "children": children})
+        if self.tell is not None:
+            self.tell(Word(used=dict(self.used)))
+
+    def left(self, kind: str) -> int | None:
+        """How much of a kind (`tokens`, say) may still be spent; None: no bound."""
+        most = (self.caps or {}).get(kind, NO_BOUND)
+        return None if most >= NO_BOUND else max(0, most - self.used.get(kind, 0))
+
+    def partial(self, data: bytes | str | Path, name: str, media_type: str = "") -> None:
+        """Keep what is there of the work so far: if this attempt fails, the next one gets it in `previous`. The same name replaces.
 
         Raises:
             JobCancelled: nobody wants the result any more.
         """
-        if self.report is not None:
-            self.report(note, fraction)
+        if self.tell is not None:
+            self.tell(Word(partial=Output(name, data, media_type)))
+
+    def limited(self, wait_s: float, note: str = "") -> None:
+        """The job waits about `wait_s` seconds for somebody's limit of use to pass, until its next `progress`."""
+        if self.tell is not None:
+            self.tell(Word("limited", max(0.0, wait_s), note))
+
+    def wait_for_person(self, question: str) -> None:
+        """The job waits for a person, who has to answer `question`, until its next `progress`."""
+        if self.tell is not None:
+            self.tell(Word("person", 0.0, question))
+
+    def _count(self, more: dict[str, int]) -> None:
+        for kind, amount in more.items():
+            if amount < 0:
+                raise ValueError(f"{kind}: nothing can be given back")
+            room = self.left(kind)
+            if room is not None and amount > room:
+                asked = f"{amount:,} {kind} more, and {room:,} of {(self.caps or {})[kind]:,} are left"
+                # Another attempt could have more set aside for it; what it may have in all is not ours to know.
+                raise JobFailed("E_BUDGET", f"the work would use {asked}", retry=True)
+        for kind, amount in more.items():
+            if amount:
+                self.used[kind] = self.used.get(kind, 0) + amount
 
 
 @dataclass(frozen=True, slots=True)

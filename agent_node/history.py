@@ -23,6 +23,9 @@ _ALPHA0, _BETA0 = 3.0, 1.0
 """Beta prior of success: a new node is believed three times in four."""
 _RATIO_MIN, _RATIO_MAX = 0.25, 4.0
 _CAPABILITIES_MAX = 512
+_PEAK_FADE = 0.98
+_PEAK_ROOM = 1.5
+"""What was ended for want of more comes back with half as much again, and so on."""
 _MIB = 1024.0 * 1024.0
 SCHEMA = "zwerm.history/1"
 
@@ -50,7 +53,10 @@ class Estimate(NamedTuple):
 
 @dataclass(slots=True)
 class Stats:
-    """Faded sums of one capability: weight, size x (MiB), wall time y (s), products, processor time; then successes and trials."""
+    """Faded sums of one capability: weight, size x (MiB), wall time y (s), products, processor time; then successes and trials.
+
+    `tokens`, `steps`: the most that one job used, slowly forgotten.
+    """
 
     n: float = 0.0
     sx: float = 0.0
@@ -62,6 +68,8 @@ class Stats:
     good: float = 0.0
     tried: float = 0.0
     ratio: float = 1.0
+    tokens: float = 0.0
+    steps: float = 0.0
 
 
 class History:
@@ -131,6 +139,22 @@ class History:
             seen = min(max(wall_s / quoted_s, _RATIO_MIN), _RATIO_MAX)
             stats.ratio = min(max(stats.ratio * 0.8 + 0.2 * stats.ratio * seen, _RATIO_MIN), _RATIO_MAX)
         self.changes += 1
+
+    def spent(self, capability: str, *, tokens: int, steps: int) -> None:
+        """One job has used so much, whether it was done or not."""
+        if not (tokens or steps) and capability not in self._stats:
+            return
+        stats = self._of(capability)
+        stats.tokens = max(float(tokens), stats.tokens * _PEAK_FADE)
+        stats.steps = max(float(steps), stats.steps * _PEAK_FADE)
+        self.changes += 1
+
+    def peaks(self, capability: str) -> tuple[int, int]:
+        """Tokens and steps that one job uses at most, with room to spare; 0 where nothing is known."""
+        stats = self._stats.get(capability)
+        if stats is None:
+            return 0, 0
+        return math.ceil(stats.tokens * _PEAK_ROOM), math.ceil(stats.steps * _PEAK_ROOM)
 
     def verified(self, capability: str) -> None:
         """A result was checked and counts."""

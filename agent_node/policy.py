@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
-from protocol.messages import AgentCard
+from protocol.messages import AgentCard, Usage
 
 from .history import Prior
 
 __all__ = ["AgentSpec", "Facts", "Limits", "Refusal", "allowed", "consider"]
 
 _PRIOR = Prior(0.5, 0.5)
+_NOTHING = Usage()
 _CLASSES = ("public", "internal", "confidential", "restricted")
 
 
@@ -40,6 +41,10 @@ class AgentSpec:
     max_bytes: int = 64 * 1024 * 1024
     max_inputs: int = 4096
     prior: Prior = _PRIOR
+    unpriced: bool = False
+    """It cannot say what its work costs: unknown, and never nothing."""
+    estimate: Usage = _NOTHING
+    """What its owner says that one job uses at most."""
 
     def card(self) -> AgentCard:
         """How it is presented to others."""

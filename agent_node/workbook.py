@@ -110,7 +110,8 @@ class WorkBook:
         """The work has moved."""
         attempt = self.attempts.get(event.key)
         if attempt is not None:
-            attempt.moved(event)
+            if attempt.moved(event, now) and attempt.phase is Phase.RUNNING:
+                self._timers.set(("attempt", attempt.key), attempt.deadline_at)
             self._say_progress(attempt, now, step)
 
     def _say_progress(self, attempt: Attempt, now: float, step: Step) -> None:

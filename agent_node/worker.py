@@ -3,6 +3,8 @@
     node -> worker   {"t": "setup", "path", "limits", "writable"}, {"t": "job", ...}, {"t": "cancel"}; closed stdin: end
     worker -> node   {"t": "ready", "confined"}, {"t": "step", "n", "fraction", "note"}, {"t": "done", ...}, {"t": "failed", ...}
 
+A step may also have state and wait_s, used (totals so far) and partial (name, path, media type); an ending has used if the job counted.
+
 Frames are a 4-byte big-endian length and msgpack. The function's own prints go to stderr. Limits are set before the first job; the kernel
 ends this process when the node dies. Counterpart: `worker_proc`. It imports the capability when the first job needs it, and little else.
 """
@@ -18,6 +20,7 @@ import inspect
 import os
 import queue
 import resource
+import shutil
 import signal
 import struct
 import sys
@@ -30,7 +33,7 @@ from typing import Any, BinaryIO, Final
 import msgpack
 
 from .confine_proc import confine
-from .functions import Given, Job, JobCancelled, JobFailed, Output, as_outputs
+from .functions import Given, Job, JobCancelled, JobFailed, Output, Word, as_outputs
 from .limits_proc import die_with_parent, set_limits
 from .tree_proc import reap
 
@@ -110,6 +113,10 @@ class Worker:
         self._cpu_limit_s = 0.0
         self._steps = 0
         self._told_at = float("-inf")
+        self._fraction = 0.0
+        self._used: dict[str, int] = {}
+        self._partials = 0
+        self._folder = Path()
 
     def run(self) -> None:
         """Work until the node closes its end."""
@@ -136,14 +143,15 @@ class Worker:
         self._jobs.put(None)
 
     def _do(self, frame: dict[str, Any]) -> None:
-        self._steps, self._told_at = 0, float("-inf")
+        self._steps, self._told_at, self._fraction = 0, float("-inf"), 0.0
+        self._used, self._partials = {}, 0
         reap()
         before = _cpu_s()
         if self._cpu_limit_s > 0:
             _, hard = resource.getrlimit(resource.RLIMIT_CPU)
             soft = int(before + self._cpu_limit_s) + 1
             resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))
-        folder = Path(frame["dir"])
+        folder = self._folder = Path(frame["dir"])
         os.environ["HOME"] = os.environ["TMPDIR"] = str(folder)
         try:
             os.chdir(folder)
@@ -158,6 +166,8 @@ class Worker:
         with contextlib.suppress(OSError):
             os.chdir("/")
         reap()
+        if self._used:
+            answer["used"] = self._used
         answer |= {"cpu_s": _cpu_s() - before, "rss_kib": _rss_kib()}
         sys.stdout.flush()
         write_frame(self._outlet, answer)
@@ -174,6 +184,10 @@ class Worker:
             missing=frame["missing"],
             dir=folder,
             report=self._report,
+            previous=[Given(name, Path(path), media_type) for name, path, media_type in frame["previous"]],
+            caps=frame["caps"],
+            used=self._used,
+            tell=self._tell,
         )
         returned = function(job)
         if inspect.iscoroutine(returned):
@@ -184,11 +198,50 @@ class Worker:
         if self._cancelled.is_set():
             raise JobCancelled
         self._steps += 1
+        self._fraction = float(fraction)
         now = self._clock()
         if now - self._told_at >= STEP_EVERY_S:
             self._told_at = now
-            step = {"t": "step", "n": self._steps, "fraction": float(fraction), "note": str(note)[:200]}
+            step = {"t": "step", "n": self._steps, "fraction": self._fraction, "note": str(note)[:200]}
+            if self._used:
+                step["used"] = self._used
             write_frame(self._outlet, step)
+
+    def _tell(self, word: Word) -> None:
+        """What is more than a step: said at once, except for mere counts, which the next step or the ending carries."""
+        if self._cancelled.is_set():
+            raise JobCancelled
+        self._steps += 1  # what was spent, made or asked has moved the work
+        only_counts = word.partial is None and word.state == "working"
+        now = self._clock()
+        if only_counts and now - self._told_at < STEP_EVERY_S:
+            return
+        self._told_at = now if only_counts else float("-inf")
+        frame: dict[str, Any] = {
+            "t": "step",
+            "n": self._steps,
+            "fraction": self._fraction,
+            "note": str(word.note)[:200],
+        }
+        if word.state != "working":
+            frame |= {"state": word.state, "wait_s": float(word.wait_s)}
+        if self._used:
+            frame["used"] = self._used
+        if word.partial is not None:
+            frame["partial"] = self._kept(word.partial)
+        write_frame(self._outlet, frame)
+
+    def _kept(self, output: Output) -> list[str]:
+        """Put a copy aside: the function may go on writing into the file that it named."""
+        kept = self._folder / "partial"
+        kept.mkdir(mode=0o700, exist_ok=True)
+        self._partials += 1
+        path = kept / f"{self._partials:04d}"
+        if isinstance(output.data, Path):
+            shutil.copyfile(self._folder / output.data, path)
+        else:
+            path.write_bytes(output.data.encode("utf-8") if isinstance(output.data, str) else output.data)
+        return [output.name, str(path), output.media_type or "application/octet-stream"]
 
 
 def _rss_kib() -> int:
@@ -229,7 +282,12 @@ def _laid_out(output: Output, index: int, folder: Path) -> list[str]:
 
 def _explained(error: BaseException) -> dict[str, Any]:
     if isinstance(error, JobFailed):
-        return {"code": error.code, "message": error.message, "again": error.retry}
+        return {
+            "code": error.code,
+            "message": error.message,
+            "again": error.retry,
+            "retry_s": float(error.retry_s),
+        }
     code, message = getattr(error, "code", None), getattr(error, "message", None)
     if isinstance(code, str) and isinstance(message, str):
         hint = str(getattr(error, "hint", "") or "")

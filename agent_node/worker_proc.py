@@ -23,9 +23,11 @@ from typing import Any, Final
 
 import msgpack
 
+from protocol.messages import Usage
+
 from .confine_proc import needed_by_python
 from .errors import WorkError, plain
-from .job import OUTPUTS_MAX, Emit, Job, Made, Outcome
+from .job import OUTPUTS_MAX, Emit, Job, Made, More, Outcome, usage_of
 from .running_proc import Running
 from .tree_proc import MARK_NAME, end_descendants, kill_all, signal_group
 
@@ -39,6 +41,8 @@ _START_S: Final = 30.0
 _FRAME_MAX: Final = 64 << 20
 _HEAD: Final = struct.Struct(">I")
 _TAIL_BYTES: Final = 2000
+_PLAIN_STEP: Final = 4
+"""How many entries a step has that is nothing but a step."""
 _ROOT: Final = str(Path(__file__).resolve().parent.parent)
 _BOOT: Final = f"import sys; sys.path.insert(0, {_ROOT!r}); from agent_node.worker import main; main()"
 
@@ -147,7 +151,7 @@ class WorkerPool:
         try:
             try:
                 await worker.write(_job_frame(target, job))
-                answer = await self._answer(worker, emit)
+                answer = await self._answer(worker, job, emit)
             except asyncio.CancelledError:
                 healthy = await _ask_to_stop(worker)
                 raise
@@ -161,9 +165,12 @@ class WorkerPool:
             healthy = True
             worker.jobs += 1
             worker.rss = int(answer.get("rss_kib", 0)) * 1024
+            used = usage_of(answer.get("used") or {})
             if answer["t"] == "failed":
-                raise WorkError(str(answer["code"]), str(answer["message"]), again=bool(answer["again"]))
-            return Outcome(_made(answer, job, self.limits.output_bytes), float(answer.get("cpu_s", 0.0)))
+                raise _failure(answer, used)
+            return Outcome(
+                _made(answer, job, self.limits.output_bytes), float(answer.get("cpu_s", 0.0)), used
+            )
         finally:
             await self._give_back(worker, healthy=healthy)
 
@@ -272,11 +279,15 @@ class WorkerPool:
             raise
         return worker
 
-    async def _answer(self, worker: _Worker, emit: Emit) -> dict[str, Any]:
+    async def _answer(self, worker: _Worker, job: Job, emit: Emit) -> dict[str, Any]:
         while True:
             frame = await worker.read()
             if frame["t"] == "step":
-                emit(int(frame["n"]), float(frame["fraction"]), str(frame["note"]))
+                step, fraction, note = int(frame["n"]), float(frame["fraction"]), str(frame["note"])
+                if len(frame) == _PLAIN_STEP:
+                    emit(step, fraction, note)
+                else:
+                    emit(step, fraction, note, _more(frame, job, self.limits.output_bytes))
             elif frame["t"] in ("done", "failed"):
                 return frame
             else:
@@ -301,6 +312,27 @@ class WorkerPool:
         )
 
 
+def _failure(answer: dict[str, Any], used: Usage | None) -> WorkError:
+    error = WorkError(
+        str(answer["code"]),
+        str(answer["message"]),
+        again=bool(answer["again"]),
+        retry_s=float(answer.get("retry_s", 0.0)),
+    )
+    error.used = used
+    return error
+
+
+def _more(frame: dict[str, Any], job: Job, most: int) -> More:
+    """What a worker says beside a step, none of which is believed."""
+    state = frame.get("state", "working")
+    if state not in ("working", "limited", "person"):
+        raise ValueError(f"a step in the unknown state {state!r}")
+    partial = frame.get("partial")
+    made = _made({"outputs": [partial]}, job, most)[0] if partial is not None else None
+    return More(state, float(frame.get("wait_s", 0.0)), usage_of(frame.get("used") or {}), made)
+
+
 def _job_frame(target: str, job: Job) -> dict[str, Any]:
     return {
         "t": "job",
@@ -310,6 +342,8 @@ def _job_frame(target: str, job: Job) -> dict[str, Any]:
         "inputs": [[given.name, str(given.path), given.media_type] for given in job.inputs],
         "missing": job.missing,
         "dir": str(job.dir),
+        "previous": [[given.name, str(given.path), given.media_type] for given in job.previous],
+        "caps": job.caps.model_dump() if job.caps is not None else None,
     }
 
 

@@ -20,6 +20,7 @@ from agent_node.errors import AdapterError, AgentError
 from agent_node.history import Prior
 from agent_node.policy import AgentSpec, allowed
 from agent_node.running_proc import Running
+from protocol.messages import Usage
 
 from .base import Adapter
 
@@ -72,6 +73,8 @@ def spec_of(entry: AgentEntry, place: Place, **more: Any) -> AgentSpec:
         "quiet_ms": round(entry.quiet_s * 1000),
         "max_bytes": entry.max_input_mib * _MIB,
         "prior": _PROCESS,
+        "unpriced": entry.price == "unknown",
+        "estimate": Usage(**entry.estimate.model_dump()),
     }
     return AgentSpec(**(facts | more))
 

@@ -8,7 +8,7 @@
 
 Rules. The command line is the owner's, word for word; nothing from elsewhere is ever put into it, and there is no shell. The program gets one
 JSON object on its standard input (`capability`, `params`, `inputs` with paths, `missing`, `out`) and gives back what it writes into the folder
-`out`, and its standard output if that is JSON (`result.json`). Exit status 0 is success; otherwise the end of its standard error says why. It
+`out`, and its standard output if that is JSON (`result.json`). While it works it may append lines of JSON to the file `report` (see `command_report`). Exit status 0 is success; otherwise the end of its standard error says why. It
 runs in a sandbox (see `sandbox_proc`) with the kernel's limits on it, and everything that it started ends with it.
 """
 
@@ -36,6 +36,7 @@ from agent_node.tree_proc import MARK_NAME, kill_all, signal_group
 
 from . import Place, spec_of
 from .base import OUTPUTS_MAX, Emit, Job, Made, Outcome
+from .command_report import REPORT, ReportReader
 
 __all__ = ["Command", "CommandLimits", "from_entry"]
 
@@ -125,13 +126,14 @@ class Command:
     async def _run(self, job: Job, emit: Emit, mark: str, order: bytes) -> Outcome:
         out = job.dir / "out"
         before, began = _children_cpu_s(), asyncio.get_running_loop().time()
+        reader = ReportReader(job.dir, root=INSIDE if self._boxed else job.dir)
         process = await self._start(job, mark)
         try:
             if self._running is not None:
                 self._running.started(mark, process.pid)
             async with asyncio.TaskGroup() as tasks:
                 feeding = tasks.create_task(_feed(process, order))
-                problem = await self._watch(process, job, emit)
+                problem = await self._watch(process, job, emit, reader)
                 feeding.cancel()
         except asyncio.CancelledError:
             await self._stop(process)
@@ -140,13 +142,18 @@ class Command:
             kill_all(process.pid if process.returncode is None else None, mark)
             await process.wait()
         kill_all(None, mark)
-        if problem is not None:
-            raise problem
-        self._judge(process, job)
+        reader.read(emit)
+        try:
+            if problem is not None:
+                raise problem
+            self._judge(process, job, reader)
+        except WorkError as error:
+            error.used = reader.used
+            raise
         # Of all programs that ended meanwhile, so no more than this one can have used in its time.
         most = (asyncio.get_running_loop().time() - began) * (os.cpu_count() or 1)
         cpu_s = min(most, max(0.0, _children_cpu_s() - before))
-        return Outcome(_collected(out, self._stdout(job), self._limits.output_bytes), cpu_s)
+        return Outcome(_collected(out, self._stdout(job), self._limits.output_bytes), cpu_s, reader.used)
 
     async def close(self) -> None:
         """Nothing is kept running."""
@@ -168,6 +175,16 @@ class Command:
             "inputs": inputs,
             "missing": job.missing,
             "out": str(root / "out"),
+            "previous": [
+                {
+                    "name": given.name,
+                    "path": str(root / given.path.relative_to(job.dir)),
+                    "media_type": given.media_type,
+                }
+                for given in job.previous
+            ],
+            "caps": job.caps.model_dump() if job.caps is not None else None,
+            "report": str(root / "work" / REPORT),
         }
 
     async def _start(self, job: Job, mark: str) -> Process:
@@ -207,11 +224,11 @@ class Command:
                     "E_COMMAND", f"the program cannot be started: {error.strerror}", again=True
                 ) from None
 
-    async def _watch(self, process: Process, job: Job, emit: Emit) -> WorkError | None:
-        """Wait for the end; growing output is a step. Returns why it had to be ended, if it had to."""
+    async def _watch(self, process: Process, job: Job, emit: Emit, reader: ReportReader) -> WorkError | None:
+        """Wait for the end; growing output is a step, and so is what it reports. Returns why it had to be ended, if it had to."""
         loop = asyncio.get_running_loop()
         end = loop.time() + self._limits.timeout_s
-        steps, seen = 0, 0
+        seen = 0
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(min(_LOOK_S, max(0.0, end - loop.time()))):
@@ -223,9 +240,12 @@ class Command:
             if loop.time() >= end:
                 message = f"the program was still running after {self._limits.timeout_s:g} s and was ended"
                 return WorkError("E_TIMEOUT", message, again=True)
-            if used > seen:
-                steps, seen = steps + 1, used
-                emit(steps, 0.0, "")
+            try:
+                if not reader.read(emit) and used > seen:
+                    reader.moved(emit)
+            except WorkError as error:
+                return error
+            seen = max(seen, used)
 
     async def _stop(self, process: Process) -> None:
         """Ask the program to end, and wait a moment; whoever called kills what is left."""
@@ -234,10 +254,12 @@ class Command:
             async with asyncio.timeout(_ASK_S):
                 await process.wait()
 
-    def _judge(self, process: Process, job: Job) -> None:
+    def _judge(self, process: Process, job: Job, reader: ReportReader) -> None:
         status = process.returncode or 0
         if status == 0:
             return
+        if reader.failure is not None:
+            raise reader.failure
         tail = _tail(job.dir / _STDERR)
         said = f": {tail}" if tail else " and said nothing"
         # A sandbox reports the signal that ended its program as 128 + number, as shells do.

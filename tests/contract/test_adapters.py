@@ -14,9 +14,11 @@ import psutil
 import pytest
 
 from agent_node.adapters import Place, build
-from agent_node.adapters.base import Adapter, InputPath, Job, Made
+from agent_node.adapters.base import Adapter, InputPath, Job, Made, More
 from agent_node.config import load_config
 from agent_node.errors import WorkError
+from agent_node.spending import Spending
+from protocol.messages import Usage
 
 FUNCTIONS = Path(__file__).parents[1] / "support" / "agent_contract.py"
 PROGRAM = Path(__file__).parents[1] / "support" / "agent_program.py"
@@ -35,6 +37,9 @@ class Bench:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.steps: list[int] = []
+        self.said: list[tuple[str, More]] = []
+        self.partials: dict[str, bytes] = {}
+        self.spending = Spending(None)
         self._serial = 0
 
     def adapter(self, kind: str, what: str, **more: Any) -> Adapter:
@@ -64,8 +69,12 @@ class Bench:
             given.append(InputPath(f"{name}.txt", path, "text/plain", len(data)))
         return Job(f"{self._serial}", "test.it", params or {}, folder, given)
 
-    def emit(self, step: int, _fraction: float, _note: str) -> None:
+    def emit(self, step: int, _fraction: float, note: str, more: More | None = None) -> None:
         self.steps.append(step)
+        self.said.append((note, more or More()))
+        if more is not None and more.partial is not None:
+            self.partials[more.partial.name] = content(more.partial)
+        self.spending.moved(step, more.used if more is not None else None)
 
 
 def content(made: Made) -> bytes:
@@ -256,3 +265,47 @@ async def _until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(20):
         while not condition():
             await asyncio.sleep(0.01)
+
+
+async def test_a_job_says_that_it_waits_what_it_used_and_what_there_is_of_it(
+    make: Callable[..., Adapter], bench: Bench
+) -> None:
+    job = bench.job()
+    left = job.dir / "in" / "previous-0000.txt"
+    left.write_text("from before")
+    job.previous.append(InputPath("draft.txt", left, "text/plain", 11))
+    outcome = await make("talks").run(job, bench.emit)
+    for _ in range(3):
+        await asyncio.sleep(0)  # what a thread said is on its way through the loop
+    states = [more.state for _, more in bench.said]
+    assert [state for number, state in enumerate(states) if [state] != states[number - 1 : number]] == [
+        "working",
+        "limited",
+        "working",
+        "person",
+        "working",
+    ]
+    [(note, limited)] = [(note, more) for note, more in bench.said if more.state == "limited"]
+    assert (note, limited.wait_s) == ("429", 30.0)
+    assert "Which of the two?" in [note for note, more in bench.said if more.state == "person"]
+    assert bench.partials == {"draft.txt": b"from before, and more"}
+    assert outcome.used is not None
+    assert (outcome.used.tokens, outcome.used.money) == (900, 5)
+    assert bench.steps == sorted(bench.steps)
+
+
+async def test_work_ends_before_it_uses_more_than_it_may(make: Callable[..., Adapter], bench: Bench) -> None:
+    job = bench.job()
+    job.caps = Usage(tokens=100, steps=1 << 52)
+    bench.spending = Spending(job.caps)
+    with pytest.raises(WorkError) as caught:
+        await make("spends").run(job, bench.emit)
+    assert (caught.value.code, caught.value.again) == ("E_BUDGET", True)
+
+
+async def test_whoever_meets_a_limit_of_use_says_when_to_come_again(
+    make: Callable[..., Adapter], bench: Bench
+) -> None:
+    with pytest.raises(WorkError) as caught:
+        await make("quota").run(bench.job(), bench.emit)
+    assert (caught.value.code, caught.value.again, caught.value.retry_s) == ("E_LIMITED", True, 60.0)

@@ -100,3 +100,27 @@ def links_out(job: Job) -> Output:
     link = job.dir / "out" / "link"
     link.symlink_to("/etc/passwd")
     return Output("link", link)
+
+
+def talks(job: Job) -> str:
+    job.progress("one", 0.2)
+    job.limited(30, "429")
+    job.progress("two", 0.4)
+    job.wait_for_person("Which of the two?")
+    job.progress("three", 0.6)
+    job.spend(tokens=900, money=5)
+    path = job.dir / "out" / "draft"
+    path.write_text(job.previous[0].text() + ", and more")
+    job.partial(path, "draft.txt", "text/plain")
+    path.write_text("overwritten")
+    return "done"
+
+
+def spends(job: Job) -> None:
+    while True:
+        job.spend(tokens=40)
+        assert job.used["tokens"] <= 100
+
+
+def quota(job: Job) -> None:
+    raise JobFailed("E_LIMITED", "the quota is used up", retry=True, retry_s=60)

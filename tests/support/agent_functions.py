@@ -178,3 +178,26 @@ def snoop(job: Job) -> dict[str, str]:
             ["/bin/cat", job.params["secret"]], capture_output=True, check=False
         ).stdout.decode(),
     }
+
+
+def unfinished(job: Job) -> None:
+    """Work that keeps what it has, waits for a person, and then comes to nothing."""
+    before = job.previous[0].text() if job.previous else ""
+    job.spend(tokens=10)
+    job.partial(before + "more ", "draft.txt", "text/plain")
+    job.wait_for_person("Shall I go on?")
+    while not Path(job.params["gate"]).exists():
+        time.sleep(0.01)
+    job.progress("yes", 0.5)
+    raise JobFailed("E_LIMITED", "the quota is used up", retry=True, retry_s=60)
+
+
+def spendthrift(job: Job) -> None:
+    """Work that uses tokens without end."""
+    while True:
+        job.spend(tokens=7)
+
+
+def large(job: Job) -> Output:
+    """An output of 1,000 bytes."""
+    return Output("large.bin", bytes(1000))

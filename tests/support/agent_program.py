@@ -18,6 +18,11 @@ def child():
     return subprocess.Popen([sys.executable, "-c", CHILD, "zwerm-test-child"], stdin=subprocess.DEVNULL)
 
 
+def report(**line):
+    with Path(order["report"]).open("a") as file:
+        file.write(json.dumps(line) + "\n")
+
+
 def texts():
     return [[given["name"], Path(given["path"]).read_text()] for given in order["inputs"]]
 
@@ -81,3 +86,26 @@ elif what == "links_out":
             (out.parent / name).symlink_to("/etc/passwd")
         except OSError:
             continue
+elif what == "talks":
+    report(progress={"fraction": 0.2, "note": "one"})
+    report(limited={"wait_s": 30, "note": "429"})
+    report(progress={"fraction": 0.4, "note": "two"})
+    report(person={"note": "Which of the two?"})
+    report(progress={"fraction": 0.6, "note": "three"})
+    report(used={"tokens": 900, "money": 5})
+    (out / "draft").write_text(Path(order["previous"][0]["path"]).read_text() + ", and more")
+    report(partial={"name": "draft.txt", "path": str(out / "draft")})
+    with Path(order["report"]).open("a") as file:
+        file.write(
+            "no json\n[1]\n{}\n" + json.dumps({"partial": {"path": "/etc/passwd"}, "progress": 7}) + "\n"
+        )
+    json.dump("done", sys.stdout)
+elif what == "spends":
+    used = 0
+    while True:
+        used += 40
+        report(used={"tokens": used})
+        time.sleep(0.05)
+elif what == "quota":
+    report(failed={"code": "E_LIMITED", "message": "the quota is used up", "retry_s": 60})
+    sys.exit(1)

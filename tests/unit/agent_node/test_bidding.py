@@ -9,7 +9,7 @@ import pytest
 from agent_node.bidding import Market, make_bid, quote
 from agent_node.history import History
 from agent_node.policy import AgentSpec, Facts, Limits, allowed, consider
-from protocol.messages import Announce, Bid
+from protocol.messages import Announce, Bid, Usage
 
 SPEC = AgentSpec("docs", frozenset({"doc.read"}), 2)
 IDLE = Market(load=0.0, ahead=0, capacity=2, free=2, queued=0)
@@ -19,11 +19,15 @@ ANNOUNCE = Announce(
 
 
 def bid(
-    market: Market = IDLE, history: History | None = None, limits: Limits | None = None, size: int = 1 << 20
+    market: Market = IDLE,
+    history: History | None = None,
+    limits: Limits | None = None,
+    size: int = 1 << 20,
+    spec: AgentSpec = SPEC,
 ) -> Bid:
     known, owner = history or History(), limits or Limits(2)
     announce = ANNOUNCE.model_copy(update={"input_bytes": size})
-    return make_bid(announce, SPEC, owner, known, market, quote("doc.read", size, SPEC, owner, known, market))
+    return make_bid(announce, spec, owner, known, market, quote("doc.read", size, spec, owner, known, market))
 
 
 def test_load_makes_a_bid_dearer_and_later() -> None:
@@ -134,3 +138,24 @@ def test_a_card_shows_the_agent_as_it_is() -> None:
         2,
         "Reads",
     )
+
+
+def test_an_agent_whose_price_nobody_knows_says_so_and_names_no_price() -> None:
+    made = bid(spec=dataclasses.replace(SPEC, unpriced=True))
+    assert (made.unpriced, made.price) == (True, 0)
+    assert not bid().unpriced
+    assert bid().price > 0
+
+
+def test_what_one_job_uses_at_most_is_what_the_owner_says_or_what_was_measured_if_more() -> None:
+    assert bid().estimate == Usage()
+    said = dataclasses.replace(SPEC, estimate=Usage(tokens=1000, bytes_out=5))
+    assert bid(spec=said).estimate == Usage(tokens=1000, bytes_out=5)
+    history = History()
+    history.spent("doc.read", tokens=800, steps=4)
+    assert bid(history=history).estimate == Usage(tokens=1200, steps=6)
+    assert bid(history=history, spec=said).estimate == Usage(tokens=1200, steps=6, bytes_out=5)
+    for _ in range(50):
+        history.spent("doc.read", tokens=100, steps=1)
+    assert 150 <= bid(history=history).estimate.tokens < 800
+    assert bid(history=History.load(history.dump())).estimate == bid(history=history).estimate

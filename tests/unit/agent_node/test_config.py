@@ -123,3 +123,11 @@ def test_a_worker_limit_is_checked_where_it_stands() -> None:
     message = explained({"worker": {"memory": 5}})
     assert "[agent] worker.memory" in message
     assert "memory_mib" in message
+
+
+def test_an_agent_may_say_that_its_price_is_unknown_and_what_it_uses_at_most() -> None:
+    more = {"price": "unknown", "estimate": {"tokens": 20_000}}
+    [plain, priced] = load_config({"agents": [COMMAND, PYTHON | more]}).agents
+    assert (plain.price, plain.estimate.tokens) == ("measured", 0)
+    assert (priced.price, priced.estimate.tokens) == ("unknown", 20_000)
+    assert "[[agents]] shout.price" in explained({"agents": [PYTHON | {"price": "free"}]})
