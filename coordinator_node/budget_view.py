@@ -74,6 +74,8 @@ def note_text(note: BudgetNoted) -> str:
     whose = f" of {note.scope}" if note.scope else ""
     amounts = f"{amount_text(note.kind, note.used)} of {amount_text(note.kind, note.limit)}"
     kind = {"wall_ms": "time", "bytes_out": "bytes", "children": "runs below it"}.get(note.kind, note.kind)
+    if note.level == "stop" and note.used < note.limit:
+        return f"the budget{whose} has too little {kind} left to go on: {amounts} used"
     if note.level == "stop":
         return f"the budget{whose} has no {kind} left: {amounts} used"
     return f"{100 * note.used // max(1, note.limit)} % of the {kind}{whose} is used: {amounts}"
