@@ -157,7 +157,8 @@ class SimCoordinator(Process):
         if not self._listening or self.engine is None or run in self.engine.desks:
             return
         inputs = [NamedRef(name=name, ref=ref(name)) for name in plan.inputs]
-        event = orders.RunAccepted(run, ref("goal"), inputs, [], _CLIENT, plan, ref(f"plan {run}"))
+        budget = self.world.spending.budgets.get(run)
+        event = orders.RunAccepted(run, ref("goal"), inputs, [], _CLIENT, plan, ref(f"plan {run}"), budget)
         self.guarded(self.take, event)
 
     def cancel(self, run: str, subtask: str = "") -> None:

@@ -70,9 +70,11 @@ class Faults:
     """Share of the runs that somebody cancels; pauses for a while; and in which somebody stops one subtask."""
     pauses: float = 0.2
     stops: float = 0.3
+    bounded: float = 0.0
+    """Share of the runs that may spend only so much money; fewer have bounds of tokens and of time."""
 
 
-HOSTILE: Final = Faults()
+HOSTILE: Final = Faults(bounded=0.4)
 CALM: Final = Faults(
     until_s=0, drop=0, double=0, late=0, cuts=0, half_cuts=0, stalls=0, lost_ack=0, store_full=0, die=0, kills=0,
     power_cuts=0, disk_full=0, skew_s=0, jumps=0, fail=0, bad=0, limited=0, wedge=0, slow=0, liars=0, cancels=0, pauses=0, stops=0,

@@ -24,6 +24,7 @@ from .linear import check as one_order
 from .network import Door, Mail, Network, Peer
 from .plans import SMALL, Load, run_id, small_plans
 from .process import Process
+from .spending import Spending, draw_budgets
 from .store import Entry, Store
 from .tally import Tally
 from .timeline import Timeline
@@ -99,6 +100,8 @@ class World:
         self.plans = {run_id(number): plan for number, plan in enumerate(plans or small_plans(self.rng), 1)}
         self.last = "" if plans else run_id(len(self.plans))
         """A run that begins when the trouble is over, and must succeed: the swarm has to be whole again."""
+        some = [run for run in self.plans if run != self.last]
+        self.spending = Spending(seed, {} if plans else draw_budgets(seed, some, faults.bounded))
         self.cast = cast or find_cast()
         count = nodes or self.rng.randint(2, 4)
         self.desk = self._coordinator("desk")
@@ -183,6 +186,7 @@ class World:
         for record in entry.records:
             self.ledger.durable(run, record, entry.writer)
             self.tally.durable(run, record, self.timeline.elapsed)
+            self.spending.durable(run, record)
             self.timeline.note("jrnl", f"{run[-4:]} {record.k} {getattr(record, 'subtask', '')}")
 
     # --- trouble ---
