@@ -56,7 +56,8 @@ async def _events(session: Session, run_id: str | None, *, follow: bool, after: 
     from mesh.client import connect_home
 
     from .events_view import event_line
-    from .watching_bus import Watcher, find_run
+    from .watching_bus import Watcher
+    from .watching_wire import find_run
 
     out = session.out
 

@@ -24,6 +24,7 @@ _STYLE = {
     "budget.noted": "yellow",
 }
 _LIST_MAX = 4
+_NOTHING: tuple[Any, ...] = ("", [], {}, None)
 
 
 def event_line(out: Out, event: Event, time: str, run: str = "") -> str:
@@ -48,9 +49,7 @@ def event_line(out: Out, event: Event, time: str, run: str = "") -> str:
 
 def _about(data: dict[str, Any]) -> str:
     plain = [
-        f"{key}={_value(value)}"
-        for key, value in data.items()
-        if key not in _WORDS and value not in ("", [], None)
+        f"{key}={_value(value)}" for key, value in data.items() if key not in _WORDS and value not in _NOTHING
     ]
     words = [clean(str(data[key])) for key in _WORDS if data.get(key)]
     return "  ".join([" ".join(plain), *words]).strip().replace("\n", " ")
@@ -62,5 +61,10 @@ def _value(value: Any) -> str:
         more = [f"and {len(value) - _LIST_MAX} more"] if len(value) > _LIST_MAX else []
         return f"[{', '.join([*shown, *more])}]"
     if isinstance(value, dict):
-        return _value(value["name"]) if "name" in value else "{…}"
+        if "name" in value:
+            return _value(value["name"])
+        shown = [
+            f"{clean(str(key))}:{_value(entry)}" for key, entry in value.items() if entry not in _NOTHING
+        ]
+        return f"{{{' '.join(shown)}}}"
     return clean(str(value))

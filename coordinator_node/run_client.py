@@ -23,7 +23,8 @@ from protocol.messages.base import JsonObject
 
 from .delivery import fetch_file, unique_names, write_provenance
 from .inputs import FoundFile
-from .watching_bus import Ears, Watcher, passing
+from .watching_bus import Watcher
+from .watching_wire import Ears, passing
 
 __all__ = ["OUTCOME_EXIT", "RunClient", "final_view", "show_run"]
 

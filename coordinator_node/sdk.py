@@ -12,7 +12,8 @@ from protocol.messages.base import JsonObject
 
 from .errors import PlanInvalid
 from .run_client import RunClient
-from .watching_bus import Ears, Watcher, find_run
+from .watching_bus import Watcher
+from .watching_wire import Ears, find_run
 
 if TYPE_CHECKING:
     from mesh.endpoint import Endpoint

@@ -12,8 +12,9 @@ import pytest
 
 from coordinator_node.views import event_of
 from coordinator_node.watching import Told
-from coordinator_node.watching_bus import Ears, Watcher, WatchLost, fetch_page, find_run
+from coordinator_node.watching_bus import Watcher, WatchLost
 from coordinator_node.watching_pages import EventPages
+from coordinator_node.watching_wire import Ears, fetch_page, find_run
 from mesh.bus import Msg
 from mesh.endpoint import CallFailed, Endpoint
 from protocol.codec import pack

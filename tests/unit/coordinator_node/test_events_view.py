@@ -29,9 +29,12 @@ def test_a_volatile_event_has_no_number_and_a_run_is_named_where_there_are_sever
 
 def test_long_lists_are_cut_and_files_are_named():
     files = [{"name": f"{number}.md", "bytes": 1} for number in range(9)]
-    line = event_line(PLAIN, event(data={"deliverables": files, "other": {"a": 1}}), "now")
+    line = event_line(
+        PLAIN, event(data={"deliverables": files, "used": {"money": 5, "x": []}, "no": {}}), "now"
+    )
     assert "[0.md, 1.md, 2.md, 3.md, and 5 more]" in line
-    assert "other={…}" in line
+    assert "used={money:5}" in line
+    assert "no=" not in line
 
 
 def test_words_of_agents_stay_on_their_line_and_move_nothing():
