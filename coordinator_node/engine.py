@@ -125,8 +125,8 @@ class Engine:
             lost_grace_s=self.settings.lost_grace_s,
             not_before=now + self.settings.settle_s,
         )
-        self.halted = False
-        """By order nothing is announced or awarded."""
+        self.halts: set[str] = set()
+        """Why nothing is announced or awarded at the moment: by order ("halt"), or for want of room in the journal ("space")."""
         self.desks: dict[str, Desk] = {}
         self.refused: Counter[str] = Counter()
         """Claims that were signed and yet false, by code: `E_FENCE` names an attempt that was never awarded to its sender."""
@@ -187,6 +187,11 @@ class Engine:
         """Whether the run is known to have ended."""
         desk = self.desks.get(run)
         return desk.state.status == "closed" if desk else self.runs.has_ended(run)
+
+    @property
+    def halted(self) -> bool:
+        """Whether nothing may be announced or awarded."""
+        return bool(self.halts)
 
     @property
     def now(self) -> float:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from mesh.errors import MeshError, WriteConflict
+from mesh.errors import DiskFull, MeshError, WriteConflict
 from protocol.errors import Rejected
 from protocol.messages import Head
 from protocol.records import Record, RunClosed
@@ -94,6 +94,7 @@ class JournalStore:
         released: told (run, durable records, commands) in order; must not raise.
         deposed: told a run that somebody else has taken.
         wrote: told (run, the end of its journal, records) after each append, before `released`.
+        full: told that there was no room for an append, which is repeated until there is.
     """
 
     def __init__(
@@ -103,12 +104,14 @@ class JournalStore:
         released: Released,
         deposed: Callable[[str], None],
         wrote: Callable[[str, Link, Sequence[Record]], None] = lambda *_: None,
+        full: Callable[[], None] = lambda: None,
     ) -> None:
         self._endpoint = endpoint
         self._start = start
         self._released = released
         self._deposed = deposed
         self._wrote = wrote
+        self._full = full
         self._lanes: dict[str, Lane] = {}
         self._links: dict[str, Link] = {}
         """Run -> the end of its journal, for the runs that have a lane."""
@@ -206,6 +209,8 @@ class JournalStore:
                 return False
             except MeshError as error:
                 log.warning("journal of run %s: %s; trying again", run[-6:], error.message)
+                if isinstance(error, DiskFull):
+                    self._full()
                 await asyncio.sleep(pause)
                 pause = min(_PAUSE_MAX_S, pause * 2)
                 continue

@@ -58,6 +58,7 @@ from .orders import (
 from .orders import NodeSeen as NodeIsHere
 from .service import RunsService
 from .snapshot_store import Snapshots
+from .space_store import Level, Space
 from .speaker import Speaker
 from .takeover_store import Takeover
 from .trace import Head, TraceWriter
@@ -102,6 +103,7 @@ class CoordinatorRole:
         self.archive = Archive(endpoint, self.engine, self.takeover.board, self.config.kept_runs)
         self._days = DayBudget(endpoint.kv, endpoint.node, limits_of(self.engine.settings.bounds.day))
         self.snapshots = Snapshots(endpoint, self.takeover.board, self.start, self.config.snapshot_records)
+        self.space = Space(endpoint, self._on_space)
         self.service = RunsService(self)
         self._checker = Checker(endpoint.artifacts)
         self.store: JournalStore
@@ -146,7 +148,7 @@ class CoordinatorRole:
             async with asyncio.TaskGroup() as tasks:
                 self.tasks = tasks
                 self.store = JournalStore(
-                    self.endpoint, self.start, self._released, self._deposed, self._wrote
+                    self.endpoint, self.start, self._released, self._deposed, self._wrote, self.space.look
                 )
                 speaker = tasks.create_task(self._speaker.run())
                 for presence in self.endpoint.roster.alive(self._clock.now()):
@@ -156,6 +158,7 @@ class CoordinatorRole:
                 self._on_halts()
                 if await self._recover(stop):
                     await self._listen()
+                    self.start(self.space.run())
                     self.serving.set()
                     await self._until(stop)
                 self.closing = True
@@ -255,8 +258,11 @@ class CoordinatorRole:
     def _on_halts(self) -> None:
         order = self.endpoint.halts.order
         on = order is not None and order.on
-        if on != self.engine.halted:
+        if on != ("halt" in self.engine.halts):
             self.take(orders.HaltChanged(on))
+
+    def _on_space(self, level: Level) -> None:
+        self.take(orders.HaltChanged(level == "endings", "space"))
 
     def take(self, event: orders.Event) -> None:
         """Hand an event to the engine and its step to the journal; what that causes at once comes next, not inside."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from protocol.artifact import ArtifactRef
 from protocol.messages import (
@@ -227,9 +227,10 @@ class NodeLost:
 
 @dataclass(frozen=True, slots=True)
 class HaltChanged:
-    """An admin has ordered every agent to stop (`on`), or to go on."""
+    """Nothing may be begun from here (`on`), or no longer for this reason: an admin has halted every agent, or the journal has room for endings only."""
 
     on: bool
+    why: Literal["halt", "space"] = "halt"
 
 
 @dataclass(frozen=True, slots=True)

@@ -225,17 +225,19 @@ class Runs:
             self._engine.purse.give_up(desk, name, why)
 
     def halt_changed(self, event: HaltChanged) -> None:
-        """Every agent stops, or goes on: what waits for one is put up by nobody meanwhile."""
-        if event.on == self._engine.halted:
+        """Nothing is begun, or everything goes on: what waits for an agent is put up by nobody meanwhile."""
+        before = self._engine.halted
+        (self._engine.halts.add if event.on else self._engine.halts.discard)(event.why)
+        halted = self._engine.halted
+        if halted == before:
             return
-        self._engine.halted = event.on
         for desk in list(self._engine.desks.values()):
             if desk.state.status != "open" or desk.state.paused:
                 continue
-            if event.on:
+            if halted:
                 self._drop_rounds(desk, withdraw=True)
             for name in list(desk.state.ready):
-                if event.on:
+                if halted:
                     self._engine.scheduler.forget((desk.run, name))
                 else:
                     self._engine.add(desk, name)

@@ -60,7 +60,6 @@ _HANDED_S: Final = 3.0
 _LOOK_S: Final = 0.2
 _OWNERS: Final = frozenset({Type.CANCEL_RUN, Type.PAUSE_RUN, Type.RESUME_RUN})
 """Requests that only the owner of the run can carry out."""
-_FULL: Final = 0.8
 _DATA_BYTES_MAX: Final = 100_000
 """Largest view that an answer carries as data; a larger one is stored, and the answer names it."""
 _INPUTS_MAX: Final = 1_000
@@ -240,9 +239,9 @@ class RunsService:
                 f" one run takes {_NAMES_BYTES_MAX >> 10:,}",
                 "Use shorter names, or submit them in several runs.",
             )
-        usage = await role.endpoint.journal.usage()
-        if usage.share >= _FULL:
-            raise JournalFull(usage.share)
+        share = await role.space.measure()
+        if role.space.level != "room":
+            raise JournalFull(share)
         planned = Request(request.goal, request.inputs, request.skipped, request.plan)
         plan = await asyncio.to_thread(find_planner(request.planner).plan, planned)
         most = role.config.run_budget

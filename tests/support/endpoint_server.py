@@ -26,13 +26,18 @@ class ServerSwarm(MemorySwarm):
 
     site: Site
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, sizes: WorkspaceSizes = SIZES) -> None:
         super().__init__(folder)
+        self._sizes = sizes
 
     async def __aenter__(self) -> Self:
         self.site = await self._stack.enter_async_context(secured_server(self.folder / "site"))
-        await ensure_streams(await self.site.connect("enroller"), SIZES)
+        await self.resize(self._sizes)
         return self
+
+    async def resize(self, sizes: WorkspaceSizes) -> None:
+        """Bring the workspace to these sizes, as a restart with other settings does."""
+        await ensure_streams(await self.site.connect("enroller"), sizes)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

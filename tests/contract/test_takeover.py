@@ -1,8 +1,9 @@
-"""Two coordinators in one swarm: whose a run is, who takes it, and what each of them may say about it."""
+"""Two coordinators in one swarm, on the bus in memory and on a real one: whose a run is, who takes it, and what each of them may say about it."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from protocol import subjects
 from protocol.codec import unpack
 from protocol.messages import CancelRun, Head, ListRuns, Result
 from protocol.records import Accepted, Owned
+from tests.support.endpoint_memory import MemorySwarm
+from tests.support.endpoint_server import ServerSwarm
 from tests.support.swarm_memory import Team
 from tests.unit.coordinator_node.test_node import agent, records_of
 
@@ -59,13 +62,27 @@ class Pair:
         assert sum(isinstance(record, Accepted) for record in await records_of(self.team, run)) == 1
 
 
-@pytest.fixture
-async def pair(tmp_path: Path) -> AsyncIterator[Pair]:
-    async with Team(tmp_path) as team:
-        made = Pair(team, tmp_path)
+@asynccontextmanager
+async def paired(swarm: MemorySwarm, folder: Path) -> AsyncIterator[Pair]:
+    async with Team(folder, swarm=swarm) as team:
+        made = Pair(team, folder)
         await made.coordinate("east")
         await made.coordinate("west")
         await made.work("ann")
+        yield made
+
+
+@pytest.fixture(params=["memory", pytest.param("nats", marks=pytest.mark.integration)])
+async def pair(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Pair]:
+    swarm = MemorySwarm(tmp_path) if request.param == "memory" else ServerSwarm(tmp_path)
+    async with paired(swarm, tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+async def memory_pair(tmp_path: Path) -> AsyncIterator[Pair]:
+    """For tests that reach into the store."""
+    async with paired(MemorySwarm(tmp_path), tmp_path) as made:
         yield made
 
 
@@ -153,7 +170,10 @@ async def test_a_run_that_another_has_taken_is_dropped_without_a_word(pair: Pair
 
 
 @pytest.mark.requirement("OWN-5")
-async def test_heads_say_how_far_a_journal_has_come_and_one_that_ends_before_is_broken(pair: Pair) -> None:
+async def test_heads_say_how_far_a_journal_has_come_and_one_that_ends_before_is_broken(
+    memory_pair: Pair,
+) -> None:
+    pair = memory_pair
     run, owner, other = await pair.submit()
     await pair.done(run)
     theirs = pair.desks[other]
