@@ -19,7 +19,7 @@ from .auction import Key
 from .scoring import Candidate
 from .timers import Timers
 
-__all__ = ["LEASE_MIN_MS", "PERSON_MAX_S", "Due", "Live", "Watch", "lease_ms"]
+__all__ = ["LEASE_MIN_MS", "PERSON_MAX_S", "Due", "Held", "Live", "Watch", "lease_ms"]
 
 LEASE_MIN_MS: Final = 10_000
 """A lease is at least this long, whatever a bid says: shorter ones are lost to a busy laptop's scheduler."""
