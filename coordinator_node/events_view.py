@@ -24,6 +24,7 @@ _STYLE = {
     "budget.noted": "yellow",
 }
 _LIST_MAX = 4
+_USUAL = (("state", "working"), ("wait_ms", 0))
 _NOTHING: tuple[Any, ...] = ("", [], {}, None)
 
 
@@ -49,7 +50,9 @@ def event_line(out: Out, event: Event, time: str, run: str = "") -> str:
 
 def _about(data: dict[str, Any]) -> str:
     plain = [
-        f"{key}={_value(value)}" for key, value in data.items() if key not in _WORDS and value not in _NOTHING
+        f"{key}={_value(value)}"
+        for key, value in data.items()
+        if key not in _WORDS and value not in _NOTHING and (key, value) not in _USUAL
     ]
     words = [clean(str(data[key])) for key in _WORDS if data.get(key)]
     return "  ".join([" ".join(plain), *words]).strip().replace("\n", " ")
@@ -67,4 +70,6 @@ def _value(value: Any) -> str:
             f"{clean(str(key))}:{_value(entry)}" for key, entry in value.items() if entry not in _NOTHING
         ]
         return f"{{{' '.join(shown)}}}"
+    if isinstance(value, float):
+        return f"{value:.3g}"
     return clean(str(value))

@@ -96,6 +96,8 @@ class RunProgress:
         if event.kind in ("subtask.failed", "subtask.cancelled"):
             group.running.pop(subtask, None)
             group.failed += 1
+            if event.kind == "subtask.cancelled":
+                return f"cancelled  {subtask}"
             return f"failed   {subtask}: {data.get('code', event.kind)} {clean(str(data.get('message', '')))}"
         if event.kind in ("attempt.failed", "attempt.refused", "result.rejected"):
             group.running.pop(subtask, None)

@@ -28,7 +28,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "Swarm": ("init", "join", "invite", "nodes", "up", "down", "leave"),
     "Work": ("run", "runs", "events", "artifacts", "demo"),
     "Agents": ("agents",),
-    "Look after it": ("status", "doctor", "help"),
+    "Look after it": ("status", "doctor", "halt", "help"),
 }
 """The first help screen, in the order in which a newcomer needs the verbs."""
 

@@ -10,6 +10,7 @@ Counterpart: `cli` finds the verbs and runs one.
 from __future__ import annotations
 
 import functools
+import inspect
 import os
 import sys
 from collections.abc import Callable
@@ -122,6 +123,8 @@ def command(name: str | None = None, **options: Any) -> Callable[[Callable[..., 
             wrapped = option(wrapped)
         settings: dict[str, Any] = {
             "context_settings": {"help_option_names": ["-h", "--help"], "max_content_width": 100},
+            # A docstring with a backslash is a raw one, and click wants the character itself before lines that keep their form.
+            "help": inspect.cleandoc(function.__doc__ or "").replace("\\b\n", "\b\n"),
             **options,
         }
         made: click.Command = click.command(name, **settings)(wrapped)  # type: ignore[no-untyped-call]

@@ -46,3 +46,13 @@ def test_words_of_agents_stay_on_their_line_and_move_nothing():
 def test_colours_only_where_they_are_wanted():
     assert "\x1b" not in event_line(PLAIN, event(), "now")
     assert "\x1b[32m" in event_line(Out(colour=True), event(), "now")
+
+
+def test_numbers_are_short_and_what_is_as_usual_is_not_said() -> None:
+    data = {"step": 2, "fraction": 1 / 60, "state": "working", "wait_ms": 0}
+    line = event_line(PLAIN, event(kind="attempt.progress", volatile=True, data=data), "now")
+    assert line.endswith("step=2 fraction=0.0167")
+    line = event_line(
+        PLAIN, event(kind="attempt.progress", data=data | {"state": "limited", "wait_ms": 5}), "now"
+    )
+    assert "state=limited wait_ms=5" in line

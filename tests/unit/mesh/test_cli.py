@@ -449,3 +449,11 @@ def test_a_duration_is_read_as_people_write_it(text: str, seconds: float):
 def test_what_is_no_duration_is_refused(text: str):
     with pytest.raises(click.UsageError):
         DURATION.convert(text, None, None)
+
+
+@pytest.mark.parametrize("line", leaves())
+def test_examples_in_the_help_keep_their_lines(line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*line.split(), "--help"]) == 0
+    said = capsys.readouterr().out
+    assert "\\b" not in said
+    assert "Examples:" not in said or "\n  Examples:\n    zwerm " in said
