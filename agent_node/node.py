@@ -283,6 +283,9 @@ class AgentRole:
     def _carry_out(self, step: Step) -> None:
         if step.records:
             self.outbox.append(step.records)
+        if self.outbox.unsynced and any(map(_bounded, step.commands)):
+            # What a power cut made us forget we would begin again when its award comes again, and spend twice what was set aside once.
+            self.outbox.sync()
         for command in step.commands:
             if isinstance(command, Say):
                 if isinstance(command.item, _ENDINGS):
@@ -425,6 +428,11 @@ def _event_of(received: Received) -> Event | None:
     }
     make = plain.get(kind)
     return make(run, items) if make is not None else None
+
+
+def _bounded(command: object) -> bool:
+    """Whether work begins that may spend only so much."""
+    return isinstance(command, Start) and command.award.caps is not None
 
 
 async def _first_of(tasks: asyncio.TaskGroup, *events: asyncio.Event) -> None:

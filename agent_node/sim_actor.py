@@ -34,6 +34,7 @@ from protocol.messages import (
     Reject,
     Result,
     ResultAck,
+    Usage,
     Who,
     Withdraw,
 )
@@ -73,6 +74,7 @@ class _Job:
     began: float
     steps: int
     seconds: float
+    used: Usage
 
 
 class SimAgent(Process):
@@ -218,6 +220,8 @@ class SimAgent(Process):
 
     def _carry_out(self, step: sell.Step) -> None:
         said: dict[tuple[str, type[Item]], list[Item]] = {}
+        if any(isinstance(one, sell.Start) and one.award.caps is not None for one in step.commands):
+            self.file.sync()
         for command in step.commands:
             if isinstance(command, sell.Say):
                 if isinstance(command.item, _ENDINGS):
@@ -277,7 +281,14 @@ class SimAgent(Process):
         seconds *= self.speed * (5 if chance(world.faults.slow) else 1)
         taken = {job.slot for job in self._jobs.values()}
         slot = next(number for number in range(self.slots + 1) if number not in taken)
-        job = self._jobs[key] = _Job(key, slot, world.timeline.elapsed, steps, seconds)
+        job = self._jobs[key] = _Job(
+            key,
+            slot,
+            world.timeline.elapsed,
+            steps,
+            seconds,
+            world.spending.begin(key.run, command.award.caps),
+        )
         world.tally.begun(key, self.peer.node, (self.name, slot), job.began)
         if chance(world.faults.wedge):
             moves = rng.uniform(0, seconds)
@@ -312,14 +323,14 @@ class SimAgent(Process):
 
     def _limited(self, job: _Job) -> None:
         if self._over(job, wrong=None):
-            self.take(sell.WorkFailed(job.key, "E_LIMITED", "the provider said 429", True))
+            self.take(sell.WorkFailed(job.key, "E_LIMITED", "the provider said 429", True, job.used))
 
     def _finish(self, job: _Job) -> None:
         world, faults, key = self.world, self.world.faults, job.key
         chance = world.network.chance
         if chance(faults.fail):
             if self._over(job, wrong=None):
-                self.take(sell.WorkFailed(key, "E_WORK", "it broke", world.rng.random() < 0.8))
+                self.take(sell.WorkFailed(key, "E_WORK", "it broke", world.rng.random() < 0.8, job.used))
             return
         wrong = chance(min(1.0, faults.bad * (6 if self.liar else 1)))
         if not self._over(job, wrong=wrong):
@@ -327,7 +338,7 @@ class SimAgent(Process):
         name = "bad.json" if wrong and world.rng.random() < faults.caught else "out.json"
         output = NamedRef(name=name, ref=ref(f"{key.run} {key.subtask} {wrong}"))
         wall_ms = int(job.seconds * 1000)
-        self.take(sell.WorkDone(key, [output], wall_ms, wall_ms // 10))
+        self.take(sell.WorkDone(key, [output], wall_ms, wall_ms // 10, job.used))
 
     def _over(self, job: _Job, *, wrong: bool | None) -> bool:
         """Nothing of it runs any more; False if that was so before."""
@@ -351,7 +362,7 @@ class SimAgent(Process):
     def _stopped(self, key: sell.AttemptKey) -> None:
         job = self._jobs.get(key)
         if job is not None and self._over(job, wrong=None):
-            self.take(sell.WorkStopped(key))
+            self.take(sell.WorkStopped(key, job.used))
 
     # --- checks ---
 

@@ -240,7 +240,7 @@ class Work:
     ) -> None:
         engine = self._engine
         # A process that was restarted does not know what it had used.
-        forgot = code == "E_RESTARTED" and item.used == Usage()
+        forgot = code == "E_RESTARTED"
         used = engine.purse.lost(desk, live) if forgot else engine.purse.said(live, item.used)
         name = live.key[1]
         engine.end_live(live)

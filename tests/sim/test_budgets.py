@@ -10,6 +10,7 @@ import pytest
 from coordinator_node import budget
 from coordinator_node.budget_purse import Purse
 from mesh.sim import Broken, Faults, World
+from protocol.messages import Usage
 
 ALL = Faults(bounded=1.0)
 
@@ -50,3 +51,8 @@ def test_a_restart_that_refills_a_budget_is_caught(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(Purse, "begin", begin)
     assert "the most" in _caught()
+
+
+def test_taking_a_lost_attempt_for_one_that_spent_nothing_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Purse, "lost", lambda self, desk, live: Usage(money=1))
+    assert "spent in truth" in _caught(120)
