@@ -16,7 +16,7 @@ import random
 import ssl
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
+from typing import Any, Final
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg as WireMsg
@@ -167,6 +167,12 @@ class NatsBus:
     def connected(self) -> bool:
         """Whether messages go through, as far as is known."""
         return self._alive()
+
+    @property
+    def clustered(self) -> bool:
+        """Whether the server is one of several, so that the choice of a leader may take seconds."""
+        info: dict[str, Any] = getattr(self._client, "_server_info", None) or {}
+        return bool(info.get("cluster"))
 
     def _alive(self) -> bool:
         client = self._client
