@@ -99,6 +99,7 @@ ADDED: dict[int, dict[str, Any]] = {
     0x0202: {"halted": True},
     0x0301: {"budget": {**USED, "wall_ms": 60_000}, "parent": RUN},
     0x0302: {"subtask": "read.3"},
+    0x0401: {"node_name": "nas", "volatile": True},
 }
 # Added later to revision 3: under names of their own, since a published vector is never changed.
 ADDED_LATER: dict[int, dict[str, Any]] = {
