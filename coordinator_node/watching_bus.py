@@ -19,6 +19,7 @@ from typing import Any, Final, Self
 from mesh.endpoint import CallFailed, Endpoint
 from mesh.errors import MeshError
 from mesh.tasks import background
+from protocol.errors import ZwermError
 from protocol.messages import Event, ListRuns
 
 from .watching import Ask, Listed, OneFeed, SwarmFeed, Told
@@ -92,8 +93,9 @@ class Watcher:
         self._checked_at = self._spoke_at = 0.0
         self._failing_since: float | None = None
         self._stuck_since: float | None = None
+        self._moved = False
         self._over = False
-        self._failure: MeshError | None = None
+        self._failure: ZwermError | None = None
         self._listed = _LISTED
 
     async def __aenter__(self) -> Self:
@@ -171,7 +173,7 @@ class Watcher:
 
     def _tell(self, told: list[Told]) -> None:
         if told:
-            self._stuck_since = None
+            self._moved = True
             self._told += told
             self._some.set()
 
@@ -195,8 +197,12 @@ class Watcher:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(wait_s):
                         await self._wake.wait()
-        except MeshError as error:
+        except ZwermError as error:
             self._failure = error
+        except Exception as error:
+            # Never an end that looks like the run's.
+            self._failure = self._lost("E_INTERNAL", f"the watcher failed: {error!r}")
+            raise
         finally:
             self._over = True
             self._some.set()
@@ -217,6 +223,7 @@ class Watcher:
 
     async def _ask(self) -> bool:
         """Ask for what is missing, or whether something is; False when that has to be done again after a pause."""
+        self._moved = False
         try:
             asks = self._feed.asks
             if not asks or not self._feed.begun:
@@ -232,7 +239,7 @@ class Watcher:
             self._failed(error)
             return False
         self._failing_since, self._known = None, True
-        if not self._feed.asks:
+        if self._moved or not self._feed.asks:
             self._stuck_since = None
         elif self._stuck_since is None:
             self._stuck_since = self._now()
@@ -244,7 +251,7 @@ class Watcher:
         try:
             page = await fetch_page(self.endpoint, ask.run, ask.after)
         except CallFailed as error:
-            if isinstance(self._feed, SwarmFeed) and not self._passing(error):
+            if isinstance(self._feed, SwarmFeed) and not passing(error):
                 # One run that cannot be read must not end the watch of all others.
                 log.warning("run %s cannot be watched: %s", ask.run[-6:], error)
                 self._feed.gone(ask.run)

@@ -17,6 +17,7 @@ from coordinator_node.watching_pages import EventPages
 from coordinator_node.watching_wire import Ears, fetch_page, find_run
 from mesh.bus import Msg
 from mesh.endpoint import CallFailed, Endpoint
+from protocol import subjects
 from protocol.codec import pack
 from protocol.ids import new_run_id
 from protocol.messages import Event, Reply, Type
@@ -354,6 +355,39 @@ async def test_a_broken_journal_is_said_at_once_and_keeps_no_other_run_from_bein
             assert one is not None
             assert one.run == run
             kinds.append(one.event.kind)
+
+
+async def test_a_run_that_is_gone_does_not_end_the_watch_of_all(team: Team, eye: Endpoint) -> None:
+    role = await team.coordinate()
+    await team.work("ann", noop=True)
+    async with Watcher(eye, None, patience_s=0.1) as watcher:
+        await team.until(lambda: watcher._feed.begun)
+        gone = new_run_id(1.0, bytes(10))
+        stray = Event(seq=5, at_ms=1, kind="run.owned")
+        await role.endpoint.send(subjects.events(gone), [stray], run=gone)
+        for _ in range(3):
+            run = await team.submit(*MANY[:1])
+            while True:
+                one = await watcher.next(20)
+                assert one is not None
+                assert one.run == run
+                if one.event.kind == "run.closed":
+                    break
+
+
+async def test_a_watcher_that_fails_does_not_look_like_a_run_that_ended(
+    team: Team, eye: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await team.coordinate(grace_s=60.0)
+    run = await team.submit({"id": "one", "capability": "test.nobody"})
+
+    async def broken(*_: Any, **__: Any) -> Any:
+        raise KeyError("a defect")
+
+    monkeypatch.setattr("coordinator_node.watching_bus.fetch_page", broken)
+    with pytest.raises(WatchLost) as lost:
+        await all_of(Watcher(eye, run))
+    assert lost.value.code == "E_INTERNAL"
 
 
 async def test_a_slow_consumer_misses_nothing(
