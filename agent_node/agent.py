@@ -214,7 +214,11 @@ class Agent:
             self._work.stop(older, Why.SUPERSEDED, now, step)
         spec = self.specs.get(award.agent)
         size = sum(named.ref.size for named in award.inputs)
-        room = spec is not None and (self.slots.fits(spec.name) if had_bid else self.slots.room(spec.name))
+        room = (
+            spec is not None
+            and (self.slots.fits(spec.name) if had_bid else self.slots.room(spec.name))
+            and not self._bids.outlasts(spec, award.capability, size)
+        )
         # The load was weighed when the bid was made; now the node is bound by it.
         facts = Facts(
             award.capability, data_class, size, len(award.inputs), self.draining, 0.0, room, self.halted

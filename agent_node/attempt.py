@@ -23,13 +23,15 @@ from protocol.messages.work import PARTIAL_MAX, WorkState
 from .errors import CODE, plain
 from .events import AttemptKey, Terminal, WorkDone, WorkFailed, WorkProgress, WorkStopped
 
-__all__ = ["PROGRESS_EVERY_S", "Attempt", "Phase", "Why"]
+__all__ = ["GIVE_BACK", "PROGRESS_EVERY_S", "Attempt", "Phase", "Why"]
 
 PROGRESS_EVERY_S: Final = 0.5
 """At most two progress messages a second for one attempt."""
 NOTHING: Final = Usage()
 PERSON_MOST_S: Final = 7 * 86_400.0
 """How long a person may take."""
+GIVE_BACK: Final = 0.7
+"""Share of its lease after which an award that still waits for a slot goes back."""
 _NOTE_MAX: Final = 200
 _MS_MAX: Final = 10 * 24 * 3600 * 1000
 
@@ -86,7 +88,7 @@ class Attempt:
     @property
     def give_back_at(self) -> float:
         """While it waits for a slot there is no progress, so it goes back before its lease runs out."""
-        return self.awarded_at + 0.7 * self.award.lease_ms / 1000
+        return self.awarded_at + GIVE_BACK * self.award.lease_ms / 1000
 
     def started(self) -> Started:
         """What says that the work has begun."""

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from protocol.messages import Announce, Bid, Decline
 
+from .attempt import GIVE_BACK
 from .bidding import Market, Quote, make_bid, quote
 from .history import History
 from .policy import AgentSpec, Facts, Limits, Refusal, consider
@@ -20,6 +21,8 @@ from .timers import Timers
 
 __all__ = ["BidBook"]
 
+_LEASE_MIN_S = 10.0
+"""No lease is shorter."""
 _SURE_AFTER = 3.0
 """So many measurements before a node declines because it would be too slow: before, it does not know."""
 
@@ -85,7 +88,7 @@ class BidBook:
                 announce.input_count,
                 draining,
                 self.load,
-                self._slots.room(spec.name),
+                self._slots.room(spec.name) and not self.outlasts(spec, announce.capability, size),
                 halted,
             )
             refused = consider(spec, self._limits, facts)
@@ -142,6 +145,19 @@ class BidBook:
             queued=self._slots.pools[name].queued,
             local_bytes=local,
         )
+
+    def outlasts(self, spec: AgentSpec, capability: str, size: int) -> bool:
+        """Whether what is taken here would probably keep one more waiting until it had to go back.
+
+        Then it is not promised: an award that waits and returns costs its subtask more time than another seller.
+        """
+        name = spec.name
+        capacity = self._slots.capacity(name)
+        if self._slots.free(name) > 0 or capacity == 0:
+            return False
+        work_s = self._history.estimate(capability, size, spec.prior).wall_s
+        wait_s = work_s / (capacity + 1) + work_s * self._slots.pools[name].queued / capacity
+        return wait_s > GIVE_BACK * max(_LEASE_MIN_S, spec.quiet_ms / 1000)
 
     def _too_slow(self, announce: Announce, promise: Quote, spec: AgentSpec) -> Refusal | None:
         if promise.eta_ms <= announce.deadline_ms:

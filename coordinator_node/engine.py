@@ -244,7 +244,6 @@ class Engine:
             self.market.wait(live.capability, -1)
         self.market.fly(live.capability, -1)
         self.market.hold(live.node, -1)
-        self.scheduler.freed()
 
     def unlimited(self, node: str, capability: str) -> None:
         """A node is no longer at a limit of use: it may be asked again."""

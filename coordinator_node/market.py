@@ -17,6 +17,7 @@ __all__ = ["ASKED_MAX", "WINDOW_MAX_S", "WINDOW_MIN_S", "Market", "Seller"]
 
 ASKED_MAX: Final = 32
 """At most so many nodes are asked about one subtask; more are drawn by lot. Beyond that bids cost more than they improve."""
+_ASKED_FULL: Final = 8
 WINDOW_MIN_S: Final = 0.15
 WINDOW_MAX_S: Final = 5.0
 WINDOW_FIRST_S: Final = 1.0
@@ -28,6 +29,8 @@ _ANSWER_FADE: Final = 0.9
 _BACKLOG: Final = 2
 """Subtasks announced or awarded for each slot there is: one at work, one waiting, so that no slot idles for a round trip."""
 _BACKLOG_MIN: Final = 8
+_PROBE: Final = 2
+"""How many more than before are tried first with full sellers."""
 
 
 @dataclass(slots=True)
@@ -61,6 +64,14 @@ class _Demand:
     ever: bool = False
     deck: list[str] = field(default_factory=list)
     """Whom to ask next, where not everybody is asked."""
+    most: int | None = None
+    """What was in flight when its sellers last said that they are full; None when they did not."""
+    probe: int = _PROBE
+    """How many more than that are tried next."""
+    seemed: int = 0
+    """Slots that seemed free then: others must have had them."""
+    room: tuple[tuple[int, bool], int] = ((-1, False), 0)
+    """What there was room for, and at which change of the market that was reckoned."""
 
 
 class Market:
@@ -69,11 +80,15 @@ class Market:
     def __init__(self) -> None:
         self.sellers: dict[str, Seller] = {}
         self._demand: dict[str, _Demand] = {}
+        self._flight = self._held = 0
+        self._changes = 0
+        """Grows with everything on which `room` depends: it is asked at every event, and rarely differs."""
         self._limits: Timers[tuple[str, str]] = Timers()
         """(node, capability) that reached somebody's limit of use -> until when."""
 
     def seen(self, info: NodeInfo) -> bool:
         """A node is here; whether it or what it offers is new."""
+        self._changes += 1
         seller = self.sellers.get(info.node)
         if seller is not None and seller.info == info:
             seller.silent = 0
@@ -92,6 +107,7 @@ class Market:
 
     def lost(self, node: str) -> None:
         """A node is gone. What it holds is not forgotten: its attempts end one by one."""
+        self._changes += 1
         seller = self.sellers.get(node)
         if seller is not None:
             self._withdraw(seller)
@@ -123,11 +139,13 @@ class Market:
 
     def limit(self, node: str, capability: str, until: float) -> None:
         """The node has reached a limit of use there: it is offered nothing of the capability before `until`."""
+        self._changes += 1
         if (node, capability) not in self._limits or until > self._limits.at((node, capability)):
             self._limits.set((node, capability), until)
 
     def lift(self, node: str, capability: str) -> bool:
         """It works again; whether it was at a limit."""
+        self._changes += 1
         found = (node, capability) in self._limits
         self._limits.cancel((node, capability))
         return found
@@ -142,7 +160,9 @@ class Market:
 
     def tick(self, now: float) -> bool:
         """Let time pass; whether somebody may be asked again."""
-        return bool(self._limits.due(now))
+        passed = bool(self._limits.due(now))
+        self._changes += passed
+        return passed
 
     def able(self, capability: str) -> dict[str, Seller]:
         """Who offers the capability and is at no limit."""
@@ -164,13 +184,55 @@ class Market:
         seller = self.sellers.get(node)
         return seller.info.slots.get(capability, 0) if seller else 0
 
-    def room(self, capability: str) -> int:
-        """How many more subtasks are worth announcing now."""
+    def room(self, capability: str, *, probe: bool = True) -> int:
+        """How many more subtasks are worth announcing now; `probe`: a few more than its sellers took when they were last full."""
         demand = self._of(capability)
+        place = (self._changes, probe)
+        if demand.room[0] != place:
+            demand.room = (place, self._room(capability, demand, probe=probe))
+        return demand.room[1]
+
+    def _room(self, capability: str, demand: _Demand, *, probe: bool) -> int:
         able = self.able(capability)
+        if not able:
+            return 0
         slots = sum(seller.info.slots[capability] for seller in able.values())
         flight = demand.flight - demand.waiting
-        return max(0, max(_BACKLOG_MIN, _BACKLOG * slots) - flight) if able else 0
+        room = max(_BACKLOG_MIN, _BACKLOG * slots) - flight
+        if demand.most is not None:
+            tried = demand.most + (demand.probe if probe else 0) - flight
+            open_rounds = self._flight - self._held
+            room = min(room, max(tried, self._free(capability) - demand.seemed - open_rounds))
+        return max(0, room)
+
+    def _free(self, capability: str) -> int:
+        """Slots that are free as far as we know."""
+        return sum(
+            max(0, seller.info.slots[capability] - seller.held) for seller in self.able(capability).values()
+        )
+
+    def full(self, capability: str) -> None:
+        """Everybody who was asked is full: no more than now is in flight until somebody takes more."""
+        self._changes += 1
+        demand = self._of(capability)
+        demand.most = demand.flight - demand.waiting
+        demand.seemed = self._free(capability)
+        demand.probe = _PROBE
+
+    def took(self, capability: str) -> bool:
+        """Somebody took one; whether it was one more than they took when they were full."""
+        demand = self._of(capability)
+        if demand.most is None or demand.flight - demand.waiting <= demand.most:
+            return False
+        self._changes += 1
+        demand.most = demand.flight - demand.waiting
+        demand.probe *= 2
+        return True
+
+    def not_full(self, capability: str) -> None:
+        """Sellers came or went: what was known of how much they take holds no longer."""
+        self._changes += 1
+        self._of(capability).most = None
 
     def flight(self, capability: str) -> int:
         """How many subtasks of the capability are announced or awarded now."""
@@ -178,18 +240,23 @@ class Market:
 
     def fly(self, capability: str, change: int) -> None:
         """A round was opened, or a round or an attempt ended."""
+        self._changes += 1
         demand = self._of(capability)
         demand.flight += change
+        self._flight += change
         assert demand.flight >= 0, f"more ends than beginnings of {capability}"
 
     def wait(self, capability: str, change: int) -> None:
         """An attempt in flight began or ceased to wait."""
+        self._changes += 1
         demand = self._of(capability)
         demand.waiting += change
         assert 0 <= demand.waiting <= demand.flight, f"more attempts of {capability} wait than there are"
 
     def hold(self, node: str, change: int) -> None:
         """The node was given an attempt, or one of its attempts ended."""
+        self._changes += 1
+        self._held += change
         seller = self.sellers.get(node)
         if seller is None:
             if change < 0:
@@ -202,15 +269,23 @@ class Market:
     def ask(self, capability: str, avoid: frozenset[str], rng: random.Random) -> tuple[list[Seller], bool]:
         """Whom to ask: at most `ASKED_MAX`; and whether that is everybody who offers it.
 
-        Of many they are dealt from a shuffled deck, so that nobody is asked twice before everybody was asked once.
+        Of many, those who have a slot free, as far as we know, come first; the others are dealt from a shuffled deck, so that nobody is asked
+        twice before everybody was asked once.
         """
         demand = self._of(capability)
         able = self.able(capability)
         sellers = [seller for node, seller in able.items() if node not in avoid]
         if len(sellers) <= ASKED_MAX:
             return sellers, True
-        dealt: dict[str, Seller] = {}
-        while len(dealt) < ASKED_MAX:
+        free = [seller for seller in sellers if seller.held < seller.info.slots[capability]]
+        if len(free) < len(sellers):
+            first = free if len(free) <= ASKED_MAX else rng.sample(free, ASKED_MAX)
+        else:
+            first = []
+        # Full sellers are asked by few at a time: many would say no to each of many.
+        most = ASKED_MAX if demand.most is None else max(_ASKED_FULL, len(first))
+        dealt: dict[str, Seller] = {seller.info.node: seller for seller in first}
+        while len(dealt) < most:
             if not demand.deck:
                 demand.deck = list(demand.sellers)
                 rng.shuffle(demand.deck)

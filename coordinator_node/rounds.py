@@ -173,6 +173,8 @@ class Rounds:
             winner = self._engine.award_to(
                 desk, subtask, one.number, decision.ranked, decision.notes, decision.reason
             )
+            if winner is not None:
+                self._engine.scheduler.took(one.capability)
             for loser in decision.ranked:
                 if loser is winner:
                     continue

@@ -17,7 +17,8 @@ from .timers import Timers
 __all__ = ["Scheduler"]
 
 _FULL_FIRST_S: Final = 0.05
-_FULL_MAX_S: Final = 2.0
+_FULL_MAX_S: Final = 30.0
+"""Longest time between two tries whether full sellers take more; what they give back is filled at once."""
 _BACKOFF_FIRST_S: Final = 0.25
 _BACKOFF_MAX_S: Final = 5.0
 
@@ -76,6 +77,7 @@ class Scheduler:
 
     def full(self, capability: str, now: float) -> None:
         """Everybody who was asked is full: leave them alone for a moment."""
+        self._market.full(capability)
         until, pause = self._full.get(capability, (0.0, 0.0))
         if until > now:
             return
@@ -84,9 +86,15 @@ class Scheduler:
         self._timers.set(("full", capability), now + pause)
 
     def freed(self) -> None:
-        """Something ended somewhere: slots may be free again."""
-        if self._full:
-            self._full.clear()
+        """Somebody may be asked again who could not be: slots may be free."""
+        for capability in self._full:
+            self._market.not_full(capability)
+        self._full.clear()
+
+    def took(self, capability: str) -> None:
+        """A subtask was awarded: if full sellers took one more than before, more are tried soon."""
+        if self._market.took(capability):
+            self._full.pop(capability, None)
 
     def forget(self, key: Key) -> None:
         """A subtask needs nobody any more."""
@@ -125,9 +133,10 @@ class Scheduler:
     def pick(self, now: float) -> Iterator[tuple[str, list[Key]]]:
         """Take out what is to be announced now, by capability."""
         for capability, runs in list(self._queues.items()):
-            if not runs or self._full.get(capability, (0.0, 0.0))[0] > now:
+            if not runs:
                 continue
-            room = self._market.room(capability)
+            probe = self._full.get(capability, (0.0, 0.0))[0] <= now
+            room = self._market.room(capability, probe=probe)
             if room:
                 yield capability, self._take(runs, room)
 
@@ -167,8 +176,9 @@ class Scheduler:
 
     def sellers_changed(self, capabilities: Iterable[str], now: float) -> None:
         """Somebody who offers (or offered) these came or went."""
-        self._full.clear()
+        self.freed()
         for capability in capabilities:
+            self._market.not_full(capability)
             if self._market.offering(capability):
                 self._absent.pop(capability, None)
                 self._timers.cancel(("seller", capability))
