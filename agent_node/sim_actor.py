@@ -98,6 +98,7 @@ class SimAgent(Process):
         self._jobs: dict[sell.AttemptKey, _Job] = {}
         self._endings: list[sell.Say] = []
         self._syncing = False
+        self._pulse: Heartbeat | None = None
         self._said: dict[sell.AttemptKey, None] = {}
         """Endings that have left and nobody has acknowledged: a restart must not forget them."""
 
@@ -169,8 +170,9 @@ class SimAgent(Process):
     def _beat(self) -> None:
         if self.core is None:
             return
-        beat = Heartbeat(load=0.1, slots_used=self.core.slots_used, slots=self.slots)
-        self.world.network.pulse(self.peer, [other.peer for other in self.world.coordinators], beat)
+        if self._pulse is None or self._pulse.slots_used != self.core.slots_used:
+            self._pulse = Heartbeat(load=0.1, slots_used=self.core.slots_used, slots=self.slots)
+        self.world.network.pulse(self.peer, self.world.desks, self._pulse)
         self.later(HEARTBEAT_S, self._beat)
 
     # --- in ---
@@ -196,6 +198,7 @@ class SimAgent(Process):
         if self.core is None:
             return
         self.point("agent.event.before")
+        self.world.steps += 1
         self.world.timeline.note(self.name, _line(event))
         step = self.core.handle(event, self.peer.clock.steady())
         self.point("agent.event.decided")
@@ -269,8 +272,7 @@ class SimAgent(Process):
         return item
 
     def _publish(self, subject: str, run: str, items: list[Item]) -> None:
-        receivers = [other.peer for other in self.world.coordinators]
-        self.world.network.send(self.peer, receivers, subject, run, items)
+        self.world.network.send(self.peer, self.world.desks, subject, run, items)
 
     # --- work ---
 

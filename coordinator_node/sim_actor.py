@@ -222,6 +222,7 @@ class SimCoordinator(Process):
     def _handle(self, event: orders.Event) -> None:
         assert self.engine is not None
         self.point("event.before")
+        self.world.steps += 1
         self.world.timeline.note(self.name, _line(event))
         step = self.engine.handle(event, self.peer.clock.steady())
         self._check_touched(step)

@@ -73,10 +73,10 @@ class Cli(click.Group):
 
     def _verbs(self) -> dict[str, click.Command]:
         if self._loaded is None:
-            from . import commands_node, commands_swarm
+            from . import commands_node, commands_sim, commands_swarm
 
             found: dict[str, click.Command] = {}
-            for verb in [*commands_swarm.COMMANDS, *commands_node.COMMANDS]:
+            for verb in [*commands_swarm.COMMANDS, *commands_node.COMMANDS, *commands_sim.COMMANDS]:
                 found[str(verb.name)] = verb
             for point in sorted(entry_points(group="zwerm.commands"), key=lambda point: point.name):
                 try:

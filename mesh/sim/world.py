@@ -57,7 +57,7 @@ class World:
         door: whether messages pass the real door; decided by the seed if not given: nearly always, with real signatures every hundredth time.
         cast: who makes the actors; the installed roles if not given.
         crash: end a process at exactly this point.
-        compare_every: events between two checks of the whole state.
+        compare_every: events of the cores between two checks of the whole state.
         end_s: virtual seconds after which a run that has not ended is a failure.
         thrifty: see `Network`.
         events_min: events below which the history is void.
@@ -94,6 +94,9 @@ class World:
         self.store = Store(self.timeline, faults, self.network, self._written)
         self.ledger = Ledger()
         self.tally = Tally()
+        self.steps = 0
+        """Events that cores took in."""
+        self._check_at = compare_every
         self.passed: Counter[str] = Counter()
         """Named points, and how often each was passed."""
         self.died_at: Counter[str] = Counter()
@@ -106,6 +109,7 @@ class World:
         count = nodes or self.rng.randint(2, 4)
         self.desk = self._coordinator("desk")
         self.coordinators: list[CoordinatorActor] = [self.desk]
+        self.desks = [coordinator.peer for coordinator in self.coordinators]
         self.agents: list[AgentActor] = [self._agent(number) for number in range(count)]
         self.by_bus_key = {agent.peer.bus_key: agent for agent in self.agents}
         self.offering = {
@@ -152,7 +156,8 @@ class World:
             while True:
                 if not timeline.advance():
                     raise Broken("nothing is left to happen, and runs have not ended")
-                if timeline.events % self.compare_every == 0:
+                if self.steps >= self._check_at:
+                    self._check_at = self.steps + self.compare_every
                     self.check()
                     if watch is not None:
                         watch(self)
@@ -163,6 +168,8 @@ class World:
             self._final_check()
         except Broken as error:
             raise type(error)(self._told(error)) from error
+        except TimeoutError:
+            raise
         except Exception as error:
             # A core that breaks a rule of its own, or an assertion in it: the same finding, with the same trace.
             raise Broken(self._told(error)) from error
