@@ -27,6 +27,7 @@ from .errors import JournalBroken, RunUnknown
 from .journal_store import Folded, JournalStore, read_run
 from .offers import Brief
 from .orders import RunRecovered
+from .planner import replan_of
 from .snapshot_store import load_snapshot
 from .state import RunState
 
@@ -125,7 +126,7 @@ class Archive:
         plan = await self._plan(state)
         store.adopt(folded)
         self._followed.pop(state.run, None)
-        return RunRecovered(state, plan)
+        return RunRecovered(state, plan, replans=plan is not None and replan_of(plan.planner) is not None)
 
     async def _follow(self, run: str) -> Folded | None:
         """A run of somebody else, from where it was read last; under the lock, since it is folded in place."""

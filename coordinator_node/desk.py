@@ -17,10 +17,12 @@ _ROUND_BITS = 20
 class Desk:
     """What is at hand about one run. `content` is None when the plan could not be read back after a restart."""
 
-    def __init__(self, state: RunState, content: Brief | None) -> None:
+    def __init__(self, state: RunState, content: Brief | None, *, replans: bool = False) -> None:
         self.run = state.run
         self.state = state
         self.content = content
+        self.replans = replans
+        """Whether its planner knows other ways to what cannot be done as planned."""
         self._rounds = 0
 
     @property

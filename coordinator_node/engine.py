@@ -21,6 +21,7 @@ from protocol.records import (
     Awarded,
     Record,
     SubtaskCancelled,
+    SubtaskFailed,
     Unbid,
 )
 
@@ -45,6 +46,7 @@ from .orders import (
     NodeLost,
     NodeSeen,
     PauseAsked,
+    PlanStored,
     ResultChecked,
     ResumeAsked,
     RunAccepted,
@@ -56,6 +58,7 @@ from .orders import (
     Tick,
     WorkReceived,
 )
+from .replanning import Revisions
 from .rounds import Rounds
 from .runs import Runs
 from .scheduler import Scheduler
@@ -136,6 +139,7 @@ class Engine:
         self.runs = Runs(self)
         self.children = Children(self)
         self.rounds = Rounds(self, rng)
+        self.revisions = Revisions(self)
         self.hedges = Hedges(self, on=self.settings.hedge, after_s=self.settings.hedge_after_s)
         self.work = Work(self)
         self._handlers: dict[type[Any], Callable[[Any], None]] = {
@@ -151,6 +155,7 @@ class Engine:
             AnswersReceived: self.rounds.answered,
             WorkReceived: self.work.received,
             ResultChecked: self.work.checked,
+            PlanStored: self.revisions.stored,
             NodeSeen: self._node_seen,
             NodeLost: self._node_lost,
             HaltChanged: self.runs.halt_changed,
@@ -169,6 +174,7 @@ class Engine:
             self.rounds.announce()
             if not self.touched:
                 break
+        self.revisions.flush()
         step, self._step = self._step, Step()
         return step
 
@@ -222,7 +228,7 @@ class Engine:
 
     def add(self, desk: Desk, name: str, *, pause: bool = False) -> None:
         """A subtask waits for a seller, after a pause if it came back without success. While its run is paused, or the swarm halted, it just stays ready."""
-        if self.halted or desk.state.paused:
+        if self.halted or desk.state.paused or self.revisions.waits(desk.run, name):
             return
         capability = desk.state.subtasks[name].skeleton.capability
         if pause:
@@ -269,11 +275,19 @@ class Engine:
         failed = subtask.failures()
         others = any(node not in failed for node in self.market.offering(subtask.skeleton.capability))
         failure = give_up(subtask, self.market.name, self.at_ms, others=others)
-        if failure is not None:
+        if failure is None:
+            self.add(desk, name, pause=pause)
+        elif all(attempt.retryable for attempt in subtask.tried):
+            self.give_up(desk, failure)
+        else:
             self.emit(desk, failure)
             self.ended(desk, name)
-        else:
-            self.add(desk, name, pause=pause)
+
+    def give_up(self, desk: Desk, failure: SubtaskFailed) -> None:
+        """A subtask cannot be done as planned: it fails, unless there may be another way."""
+        if not self.revisions.wanted(desk, failure):
+            self.emit(desk, failure)
+            self.ended(desk, failure.subtask)
 
     def cancelled(self, desk: Desk, name: str, used: Usage | None = None) -> None:
         """Nothing of a cancelled subtask runs any more, or nobody says so in time."""

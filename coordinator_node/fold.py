@@ -170,19 +170,32 @@ def _plan_revised(state: RunState, record: PlanRevised) -> None:
     fresh = {skeleton.id: skeleton for skeleton in record.subtasks if skeleton.id != record.subtask}
     if len(form) != 1 or len(fresh) != len(record.subtasks) - 1 or fresh.keys() & state.subtasks.keys():
         raise _illegal(state, f"{record.k} has a subtask twice, or not the one that it is about", revised)
-    _check_revision(state, record, form[0], fresh)
-    for name in dict.fromkeys(revised.skeleton.needs):
-        state.subtasks[name].dependents.remove(record.subtask)
+    # Where only its content is another, no graph is looked at: a whole run may be revised piece by piece.
+    same = not fresh and dict.fromkeys(form[0].needs) == dict.fromkeys(revised.skeleton.needs)
+    if not same:
+        _check_revision(state, record, form[0], fresh)
+        for name in dict.fromkeys(revised.skeleton.needs):
+            state.subtasks[name].dependents.remove(record.subtask)
+    state.revisions += state.plan != record.plan
     state.plan = record.plan
     state.ready.pop(record.subtask, None)
-    state.doomed.pop(record.subtask, None)
+    revised.revisions += 1
     revised.skeleton, revised.past_attempts = form[0], len(revised.attempts)
     revised.unbid, revised.unbid_rounds = None, 0
+    if same:
+        _may_begin(state, record.subtask)
+        return
+    state.doomed.pop(record.subtask, None)
     for name, skeleton in fresh.items():
         state.subtasks[name] = SubtaskState(skeleton=skeleton)
     state.unfinished += len(fresh)
     for name in (record.subtask, *fresh):
         _wire_one(state, name)
+
+
+def _may_begin(state: RunState, name: str) -> None:
+    if state.subtasks[name].unmet == 0 and name not in state.doomed:
+        state.ready[name] = None
 
 
 def _check_revision(state: RunState, record: PlanRevised, form: Skeleton, fresh: dict[str, Skeleton]) -> None:
@@ -209,8 +222,7 @@ def _wire_one(state: RunState, name: str) -> None:
         state.subtasks[need].dependents.append(name)
         if state.subtasks[need].status in ("failed", "cancelled") and not subtask.skeleton.tolerant:
             state.doomed.setdefault(name, state.subtasks[need].cause or need)
-    if subtask.unmet == 0 and name not in state.doomed:
-        state.ready[name] = None
+    _may_begin(state, name)
 
 
 def _owned(state: RunState, record: Owned) -> None:

@@ -20,6 +20,7 @@ from protocol.records import (
     Awarded,
     Owned,
     PlanAdopted,
+    PlanRevised,
     Record,
     RunClosed,
     RunOpened,
@@ -34,7 +35,7 @@ _PACK_MAX: Final = RECORDS_PER_MESSAGE_MAX - 1
 _VALUES_MAX: Final = 8_000
 """Values in one message, by estimate; what is sealed may hold 10,000 (`protocol.limits.MSGPACK_NODES`)."""
 
-_GROUNDS: Final = (RunOpened, PlanAdopted, Owned)
+_GROUNDS: Final = (RunOpened, PlanAdopted, PlanRevised, Owned)
 
 Durable: TypeAlias = tuple[int, Record]
 """A record that is in the journal, and its number within its run (from 1)."""
@@ -129,7 +130,7 @@ def weight(record: Record) -> int:
     """About how many values a record is."""
     if isinstance(record, Awarded):
         return 16 + 10 * len(record.bids)
-    if isinstance(record, PlanAdopted):
+    if isinstance(record, (PlanAdopted, PlanRevised)):
         return 12 + sum(10 + len(entry.needs) for entry in record.subtasks)
     if isinstance(record, RunOpened):
         return 16 + 9 * len(record.inputs) + 4 * len(record.skipped)

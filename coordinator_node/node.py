@@ -25,6 +25,7 @@ from mesh.errors import MeshError
 from mesh.roster import NodeGone, Presence
 from mesh.roster import NodeSeen as RosterSeen
 from protocol import subjects
+from protocol.errors import ZwermError
 from protocol.messages import Event, Reject, ResultAck
 from protocol.records import Record, RunClosed
 
@@ -47,6 +48,8 @@ from .orders import (
     DrawDay,
     NodeInfo,
     NodeLost,
+    PlanStored,
+    RevisePlan,
     RunEnded,
     RunStands,
     Say,
@@ -56,6 +59,8 @@ from .orders import (
     TellParent,
 )
 from .orders import NodeSeen as NodeIsHere
+from .planner import replan_of
+from .replanning import revise
 from .service import RunsService
 from .snapshot_store import Snapshots
 from .space_store import Level, Space
@@ -339,6 +344,8 @@ class CoordinatorRole:
             self._speaker.say(subjects.announce(command.capability), command.run, command.item)
         elif isinstance(command, CheckResult):
             self.start(self._check(command))
+        elif isinstance(command, RevisePlan):
+            self.start(self._revise(command))
         elif isinstance(command, ShowProgress):
             event = Event(
                 seq=self.store.count(command.run),
@@ -380,6 +387,20 @@ class CoordinatorRole:
             with contextlib.suppress(MeshError, TimeoutError):
                 async with asyncio.timeout(1.0):
                     await self._days.give_back(day, unused)
+
+    async def _revise(self, command: RevisePlan) -> None:
+        """Look for other ways, and store the new plan; whatever goes wrong, the answer is that there is none."""
+        stored = PlanStored(command.run, None, None, {})
+        try:
+            replan = replan_of(command.plan.planner)
+            found = await asyncio.to_thread(revise, command.plan, command.wanted, replan)
+            if found.forms:
+                content = found.plan.model_dump_json(by_alias=True).encode()
+                ref = await self.endpoint.artifacts.put(content, self.endpoint.me)
+                stored = PlanStored(command.run, found.plan, ref, found.forms)
+        except ZwermError as error:
+            log.warning("run %s: its plan cannot be revised: %s", command.run[-6:], error)
+        self.take(stored)
 
     async def _check(self, command: CheckResult) -> None:
         crash_point("check.before")

@@ -55,6 +55,10 @@ class Brief:
         """One subtask with its label, inputs, parameters and schema."""
         return self._subtasks[subtask]
 
+    def has(self, subtask: str) -> bool:
+        """Whether the plan has a subtask of this name."""
+        return subtask in self._subtasks
+
     def name(self, subtask: str) -> str:
         """What people would call it: the file it reads, else its label, else its id."""
         content = self._subtasks[subtask]

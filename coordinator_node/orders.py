@@ -36,7 +36,7 @@ from protocol.messages import (
     Withdraw,
 )
 from protocol.messages.base import JsonObject
-from protocol.plan import Plan
+from protocol.plan import Plan, Subtask
 from protocol.records import Record
 
 from .state import RunState
@@ -57,8 +57,10 @@ __all__ = [
     "NodeLost",
     "NodeSeen",
     "PauseAsked",
+    "PlanStored",
     "ResultChecked",
     "ResumeAsked",
+    "RevisePlan",
     "RunAccepted",
     "RunDeposed",
     "RunEnded",
@@ -107,6 +109,8 @@ class RunAccepted:
     budget: Budget | None = None
     parent: str | None = None
     depth: int = 0
+    replans: bool = False
+    """Whether its planner knows other ways (`planner.replan_of`)."""
     funded: bool = False
     """A run below another one: what it may spend is set aside there, and that is in the journal."""
 
@@ -117,6 +121,7 @@ class RunRecovered:
 
     state: RunState
     plan: Plan | None
+    replans: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +216,17 @@ class ResultChecked:
 
 
 @dataclass(frozen=True, slots=True)
+class PlanStored:
+    """The answer to `RevisePlan`: the new plan, where it is stored, and the subtasks with a new form; `ref` is None when none could be stored."""
+
+    run: str
+    plan: Plan | None
+    ref: ArtifactRef | None
+    forms: dict[str, list[Subtask]]
+    """Subtask -> its new form, and what is new for its sake."""
+
+
+@dataclass(frozen=True, slots=True)
 class NodeSeen:
     """A node is here, is back, or offers something else."""
 
@@ -251,6 +267,7 @@ Event: TypeAlias = (
     | AnswersReceived
     | WorkReceived
     | ResultChecked
+    | PlanStored
     | NodeSeen
     | NodeLost
     | HaltChanged
@@ -292,6 +309,15 @@ class CheckResult:
     epoch: int
     outputs: list[NamedRef]
     schema: JsonObject | None
+
+
+@dataclass(frozen=True, slots=True)
+class RevisePlan:
+    """Look for another way for these subtasks (with why they are given up), store the new plan, and answer with `PlanStored`."""
+
+    run: str
+    plan: Plan
+    wanted: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,7 +372,16 @@ class RunEnded:
 
 
 Command: TypeAlias = (
-    SayAll | Say | CheckResult | ShowProgress | RunStands | RunEnded | BeginChild | TellParent | DrawDay
+    SayAll
+    | Say
+    | CheckResult
+    | ShowProgress
+    | RunStands
+    | RunEnded
+    | BeginChild
+    | TellParent
+    | DrawDay
+    | RevisePlan
 )
 
 

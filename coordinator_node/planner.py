@@ -7,6 +7,7 @@ either returns a checked plan or raises an error that says what it does understa
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from typing import Protocol
@@ -15,11 +16,11 @@ from pydantic import ValidationError
 
 from protocol.messages import Missing, NamedRef
 from protocol.messages.base import JsonObject
-from protocol.plan import Plan
+from protocol.plan import Plan, Subtask
 
 from .errors import PlanInvalid
 
-__all__ = ["Planner", "Request", "checked_plan", "find_planner"]
+__all__ = ["Planner", "Replan", "Request", "checked_plan", "find_planner", "replan_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,10 @@ class Request:
     inputs: list[NamedRef] = field(default_factory=list)
     skipped: list[Missing] = field(default_factory=list)
     plan: JsonObject | None = None
+
+
+Replan = Callable[[Plan, Subtask, str], list[Subtask] | None]
+"""(plan, subtask, why it was given up) -> its new form, under its id, with what it newly needs; None: there is no other way."""
 
 
 class Planner(Protocol):
@@ -43,6 +48,19 @@ class Planner(Protocol):
             PlanInvalid: what it was given breaks a rule.
         """
         ...
+
+
+def replan_of(planner: str) -> Replan | None:
+    """What knows other ways for plans of a planner (`Plan.planner`: its name, and whatever follows a colon): its method `replan`, if it has one.
+
+    A planner offers it to have a part of its plan done otherwise, when that cannot be done as planned.
+    """
+    try:
+        found = find_planner(planner.partition(":")[0])
+    except PlanInvalid:
+        return None
+    replan: Replan | None = getattr(found, "replan", None)
+    return replan
 
 
 def find_planner(name: str) -> Planner:

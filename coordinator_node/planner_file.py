@@ -15,7 +15,8 @@ r"""The planner that does what a file says: steps with their capability, over al
     deliver: [report]                (or {step: report, output: report.md}; by default the last step)
 
 A step without `map` and `reduce` is one subtask, over the inputs that it names, if any (`inputs: [...]`). Optional for each: `label`, `params`,
-`tries`, `deadline_s`, `output_schema`, `budget` (for all tries of each subtask, e.g. `tokens=50k`), `after` (steps to wait for). The whole plan
+`tries`, `deadline_s`, `output_schema`, `budget` (for all tries of each subtask, e.g. `tokens=50k`), `after` (steps to wait for),
+`instead` (capabilities that give the same kind of result, tried in turn when nobody does this one or its tries are used up). The whole plan
 may have a `budget`, too (`money=5,time=2h`). The command reads YAML or JSON and sends plain data; what is wrong is said with its
 place in the file. A small file can stand for a huge plan (a step for each input, times steps), so the size is known and refused
 before anything is made. Counterpart: `load` gives the data of a YAML text, with places of what YAML itself refuses.
@@ -73,6 +74,7 @@ class Step(BaseModel):
     tries: Annotated[int, Field(ge=1, le=20)] = 3
     deadline_s: Annotated[float, Field(ge=0.1, le=12 * 3600)] = 300.0
     output_schema: JsonObject | None = None
+    instead: str | list[str] = []
     budget: str | JsonObject | None = None
 
 
@@ -345,6 +347,8 @@ class _Expansion:
             "tries": step.tries,
             "deadline_ms": int(step.deadline_s * 1000),
         }
+        if step.instead:
+            subtask["instead"] = [step.instead] if isinstance(step.instead, str) else list(step.instead)
         if step.budget is not None:
             subtask["budget"] = self._budgets[step.id]
         if step.output_schema is not None:

@@ -55,7 +55,7 @@ class RunProgress:
         if line := self.cost.take(event.kind, event.subtask, data):
             return clean(line)
         group = self.groups.get(self._capability.get(event.subtask, ""))
-        if group is not None:
+        if group is not None and event.kind != "plan.revised":
             return self._of_subtask(group, event, data)
         if event.kind == "plan.adopted":
             for subtask, capability in data.get("subtasks", []):
@@ -99,6 +99,8 @@ class RunProgress:
             if event.kind == "subtask.cancelled":
                 return f"cancelled  {subtask}"
             return f"failed   {subtask}: {data.get('code', event.kind)} {clean(str(data.get('message', '')))}"
+        if event.kind == "attempt.failed" and data.get("code") == "E_SUPERSEDED":
+            return f"stopped  {subtask} at {who}: another node was faster"
         if event.kind in ("attempt.failed", "attempt.refused", "result.rejected"):
             group.running.pop(subtask, None)
             return f"again    {subtask}: {who}: {data.get('code', '')} {clean(str(data.get('message', '')))}"

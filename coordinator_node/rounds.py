@@ -211,8 +211,7 @@ class Rounds:
         """Nobody will do it: write that down, and give up or try again."""
         self._engine.emit(desk, record)
         if last:
-            self._engine.emit(desk, nobody(subtask, self._engine.market, self._engine.at_ms))
-            self._engine.ended(desk, record.subtask)
+            self._engine.give_up(desk, nobody(subtask, self._engine.market, self._engine.at_ms))
         else:
             self._engine.add(desk, record.subtask, pause=True)
 

@@ -76,7 +76,9 @@ class Runs:
             parent=event.parent,
             depth=event.depth,
         )
-        desk = self._engine.desks[event.run] = Desk(apply(None, opened), Brief(event.plan))
+        desk = self._engine.desks[event.run] = Desk(
+            apply(None, opened), Brief(event.plan), replans=event.replans
+        )
         self._engine.begin(event.run, opened)
         self._engine.purse.begin(desk)
         for part in plan_records(event.plan, event.plan_ref, self._engine.at_ms):
@@ -90,7 +92,9 @@ class Runs:
         state = event.state
         if state.run in self._engine.desks or state.status == "closed":
             return
-        desk = self._engine.desks[state.run] = Desk(state, Brief(event.plan) if event.plan else None)
+        desk = self._engine.desks[state.run] = Desk(
+            state, Brief(event.plan) if event.plan else None, replans=event.replans
+        )
         self._engine.purse.begin(desk)
         for record in take_over(state, event.plan, self._engine.node, self._engine.at_ms):
             self._engine.emit(desk, record)
@@ -116,6 +120,9 @@ class Runs:
             for name in list(state.ready):
                 if state.subtasks[name].cancelling:
                     self._engine.cancelled(desk, name)
+                elif state.subtasks[name].tried:
+                    # It may have come to its end just before the process did.
+                    self._engine.retry(desk, state.subtasks[name], pause=False)
                 else:
                     self._engine.add(desk, name)
 
@@ -141,6 +148,7 @@ class Runs:
         self._engine.scheduler.forget_run(event.run)
         self._engine.purse.forget(event.run)
         self._engine.hedges.forget(event.run)
+        self._engine.revisions.forget(event.run)
         self._engine.touched.pop(event.run, None)
 
     def forgotten(self, event: RunForgotten) -> None:
@@ -287,5 +295,6 @@ class Runs:
         self._engine.emit(desk, record)
         self._engine.scheduler.forget_run(desk.run)
         self._engine.hedges.forget(desk.run)
+        self._engine.revisions.forget(desk.run)
         self._engine.command(RunEnded(desk.run))
         self._engine.children.closed(desk)

@@ -41,7 +41,7 @@ from .crash_proc import crash_point
 from .errors import JournalBroken, PlanInvalid, RunUnknown, SubtaskUnknown
 from .offers import named_bytes
 from .orders import CancelAsked, PauseAsked, ResumeAsked, RunAccepted
-from .planner import Request, find_planner
+from .planner import Request, find_planner, replan_of
 from .state import RunState
 from .views import halted_view, live_view, ref_view, run_view, summary_view
 from .watching_pages import EventPages
@@ -260,7 +260,8 @@ class RunsService:
                 budget, depth = role.engine.children.admit(request.parent, run, budget, by)
             self._waiting[run] = asyncio.get_running_loop().create_future()
             accepted = RunAccepted(run, goal_ref, request.inputs, request.skipped, by, plan, plan_ref, budget)
-            role.take(dataclasses.replace(accepted, parent=request.parent, depth=depth))
+            replans = replan_of(plan.planner) is not None
+            role.take(dataclasses.replace(accepted, parent=request.parent, depth=depth, replans=replans))
         try:
             await self._until_stands(run)
         except Taken:  # two coordinators were asked, and the other was first

@@ -42,6 +42,7 @@ from .crash_proc import POINTS
 from .engine import Engine, Settings
 from .fold import apply, fold
 from .lane import Lane
+from .replanning import revise
 from .state import RunState
 
 __all__ = ["SimCoordinator"]
@@ -135,7 +136,8 @@ class SimCoordinator(Process):
                 continue
             self._lanes[run] = Lane(entries[-1].seq, state.records)
             self._shadows[run] = shadow
-            self.take(orders.RunRecovered(state, self.world.plans[run]))
+            plan = self.world.revised.get(state.plan.sha256) if state.plan else None
+            self.take(orders.RunRecovered(state, plan or self.world.plans[run]))
         self.point("recover.taken")
 
     def _look(self) -> None:
@@ -341,6 +343,8 @@ class SimCoordinator(Process):
                 groups.setdefault(way, []).append(command.item)
             elif isinstance(command, orders.CheckResult):
                 self.later(self.world.rng.uniform(0.001, 0.02), self._check_result, command)
+            elif isinstance(command, orders.RevisePlan):
+                self.later(self.world.rng.uniform(0.001, 0.02), self._revise, command)
             elif isinstance(command, orders.RunStands):
                 ledger.stands(command.run)
             elif isinstance(command, orders.RunEnded):
@@ -379,6 +383,12 @@ class SimCoordinator(Process):
         reason = "it is bad" if bad else ""
         self.point("check.after")
         self.take(orders.ResultChecked(command.run, command.subtask, command.attempt, command.epoch, reason))
+
+    def _revise(self, command: orders.RevisePlan) -> None:
+        found = revise(command.plan, command.wanted, None)
+        stored = ref(found.plan.model_dump_json())
+        self.world.revised[stored.sha256] = found.plan
+        self.take(orders.PlanStored(command.run, found.plan, stored, found.forms))
 
     # --- checks ---
 

@@ -85,6 +85,8 @@ class SubtaskState:
     cancelling: bool = False
     """Somebody asked to stop this subtask."""
     cancel_reason: str = ""
+    revisions: int = 0
+    """How often its plan was revised."""
     past_attempts: int = 0
     """Attempts before its plan was revised last: they say nothing about its present form."""
 
@@ -141,6 +143,8 @@ class RunState:
     skipped: list[Missing] = field(default_factory=list)
     status: RunStatus = "open"
     plan: ArtifactRef | None = None
+    revisions: int = 0
+    """How many plans it had after the first."""
     parts: int = 0
     parts_seen: int = 0
     subtasks: dict[str, SubtaskState] = field(default_factory=dict)

@@ -226,7 +226,8 @@ A plan file says what to do step by step (zwerm run --plan FILE -i FOLDER); YAML
   deliver: [table]               # by default the last step
   budget: money=5,time=2h        # the most that the run may spend (as --budget of `zwerm run`, which comes first)
 
-Each step may also have: label, inputs, after, tries, deadline_s, output_schema, budget. `zwerm agents ls` shows capabilities.""",
+Each step may also have: label, inputs, after, tries, deadline_s, output_schema, budget, and instead (capabilities
+to try in turn when nobody does this one). `zwerm agents ls` shows capabilities.""",
     "ports": "  4747/tcp  the bus (TLS 1.3), on the device that ran `zwerm init`; another one if it was taken: `zwerm status`\n"
     "  5353/udp  multicast DNS, only to find the bus on the local network; may be blocked",
     "files": "  node.json, certificate.bin, charter.bin   what this device is in the swarm\n  keys/, tokens/, admin/   secrets, mode 0600\n"

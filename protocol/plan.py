@@ -53,6 +53,8 @@ class Subtask(Skeleton):
     params: JsonObject = {}
     output_schema: JsonObject | None = None
     """JSON Schema (2020-12) that the first output must satisfy before the result counts."""
+    instead: Annotated[list[CapabilityName], Field(max_length=8)] = []
+    """Capabilities that give the same kind of result: tried in turn when it would be given up, since nobody does it or its tries are used up."""
 
     def skeleton(self) -> Skeleton:
         """The part that is journaled."""

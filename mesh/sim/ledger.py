@@ -14,6 +14,7 @@ from protocol.records import (
     LateResult,
     Owned,
     PlanAdopted,
+    PlanRevised,
     Record,
     Refused,
     Rejected,
@@ -56,6 +57,7 @@ class Ledger:
         self.settled: set[tuple[str, str, int, int]] = set()
         self.terminal: dict[tuple[str, str], str] = {}
         self.accepted = 0
+        self.revised = 0
         self.late = 0
         self._writer: dict[str, object] = {}
         self._newest: dict[tuple[str, str], int] = {}
@@ -101,6 +103,18 @@ class Ledger:
         else:
             self._subtask(run, record)
 
+    def _revised(self, run: str, record: PlanRevised) -> None:
+        place = (run, record.subtask)
+        if place in self.terminal or place in self.live or place in self.stopping or run in self.cancelling:
+            raise Broken(f"{record.subtask}: revised while it is no longer open")
+        known = self.subtasks[run]
+        fresh = {entry.id for entry in record.subtasks} - {record.subtask}
+        if fresh & known:
+            raise Broken(f"{record.subtask}: revised with {fresh & known}, which the plan has already")
+        known |= fresh
+        self.revised += 1
+        self.hedged.discard(place)
+
     def _close(self, run: str, record: RunClosed) -> None:
         open_ = [name for name in self.subtasks.get(run, ()) if (run, name) not in self.terminal]
         if open_:
@@ -116,7 +130,9 @@ class Ledger:
             return
         if place in self.terminal:
             raise Broken(f"{record.k} for {place[1]}, which has ended as {self.terminal[place]}")
-        if isinstance(record, SubtaskCancelRequested):
+        if isinstance(record, PlanRevised):
+            self._revised(run, record)
+        elif isinstance(record, SubtaskCancelRequested):
             self.stopping.add(place)
         elif isinstance(record, Awarded):
             self._awarded(run, place, record)

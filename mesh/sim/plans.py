@@ -18,6 +18,8 @@ __all__ = ["LARGE", "SMALL", "Load", "large_plans", "ref", "run_id", "small_plan
 SMALL: Final = ("doc.read", "text.find")
 """Capabilities of small worlds."""
 LARGE: Final = ("sim.read", "sim.draft", "sim.merge")
+_ABSENT: Final = 0.1
+"""Share of files that are first to be read in a way that no node knows."""
 _RUN_SUBTASKS: Final = 1_000
 _READS, _DRAFTS = 8, 4
 _GROUP: Final = _READS + _DRAFTS + 1
@@ -66,6 +68,8 @@ def _small(rng: random.Random, number: int) -> Plan:
         subtasks.append(
             {"id": f"read-{index}", "capability": "doc.read", "inputs": [name], "output_schema": {}}
         )
+        if rng.random() < _ABSENT:
+            subtasks[-1] |= {"capability": "doc.absent", "instead": ["doc.read"]}
         subtasks.append({"id": f"find-{index}", "capability": "text.find", "needs": [f"read-{index}"]})
     needs = [f"find-{index}" for index in range(count)]
     report = {"id": "report", "capability": "text.find", "needs": needs, "output_schema": {}}

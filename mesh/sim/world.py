@@ -101,6 +101,8 @@ class World:
         """Named points, and how often each was passed."""
         self.died_at: Counter[str] = Counter()
         self.plans = {run_id(number): plan for number, plan in enumerate(plans or small_plans(self.rng), 1)}
+        self.revised: dict[bytes, Plan] = {}
+        """Plans that took the place of a run's first one, by digest."""
         self.last = "" if plans else run_id(len(self.plans))
         """A run that begins when the trouble is over, and must succeed: the swarm has to be whole again."""
         some = [run for run in self.plans if run != self.last]

@@ -16,6 +16,7 @@ from coordinator_node.engine import Engine, Settings
 from coordinator_node.errors import InvalidTransition
 from coordinator_node.fold import apply, fold
 from coordinator_node.lane import Lane
+from coordinator_node.replanning import revise
 from coordinator_node.state import RunState
 from protocol.messages import Announce, Award, Cancelled, Confirm, Progress, Refuse, Started
 from protocol.records import Accepted, Record, RunOpened, SubtaskCancelled, SubtaskFailed
@@ -40,7 +41,7 @@ NODES = ("a", "b", "c")
 RUN = run_id()
 _PLAN = a_plan(
     a_subtask("one"),
-    a_subtask("two", tries=2),
+    a_subtask("two", tries=2, instead=["text.work"]),
     a_subtask("three", needs=["one", "two"]),
     a_subtask("four", needs=["one", "three"], tolerant=True),
     deliver=["four"],
@@ -58,6 +59,8 @@ class Market(RuleBasedStateMachine):
         self.rounds: dict[str, int] = {}
         self.awards: set[tuple[str, int, int, str]] = set()
         self.checks: list[orders.CheckResult] = []
+        self.revisions: list[orders.RevisePlan] = []
+        self.plans = {a_ref("plan").sha256: _PLAN}
 
     @initialize()
     def begin(self) -> None:
@@ -75,6 +78,8 @@ class Market(RuleBasedStateMachine):
         for command in step.commands:
             if isinstance(command, orders.CheckResult):
                 self.checks.append(command)
+            elif isinstance(command, orders.RevisePlan):
+                self.revisions.append(command)
             elif isinstance(command, (orders.Say, orders.SayAll)):
                 if isinstance(command.item, Announce):
                     self.rounds[command.item.subtask] = command.item.round
@@ -178,6 +183,18 @@ class Market(RuleBasedStateMachine):
         reason = "" if good else "bad"
         self._handle(orders.ResultChecked(RUN, check.subtask, check.attempt, check.epoch, reason))
 
+    @precondition(lambda self: self.revisions)
+    @rule(stored=st.booleans())
+    def plans_are_stored(self, stored: bool) -> None:
+        command = self.revisions.pop(0)
+        found = revise(command.plan, command.wanted, None)
+        if not stored:
+            self._handle(orders.PlanStored(RUN, None, None, {}))
+            return
+        ref = a_ref(found.plan.model_dump_json())
+        self.plans[ref.sha256] = found.plan
+        self._handle(orders.PlanStored(RUN, found.plan, ref, found.forms))
+
     @rule(seconds=st.sampled_from([0.0, 0.05, 0.3, 1.0, 5.0, 11.0, 40.0]))
     def time_passes(self, seconds: float) -> None:
         self.now += seconds
@@ -196,7 +213,9 @@ class Market(RuleBasedStateMachine):
         if state.status == "closed":
             self._handle(orders.RunForgotten(RUN))
         else:
-            self._handle(orders.RunRecovered(state, _PLAN))
+            assert state.plan is not None
+            self.revisions.clear()
+            self._handle(orders.RunRecovered(state, self.plans[state.plan.sha256]))
         for name in NODES:
             self._handle(orders.NodeSeen(a_node(name)))
 
@@ -258,7 +277,8 @@ class Market(RuleBasedStateMachine):
         state = self.engine.state(RUN)
         if state is not None and state.status != "closed":
             checking = any(live.checking for live in self.engine.watch.of_run(RUN))
-            assert checking or state.paused or self.engine.deadline() is not None
+            waits = checking or state.paused or self.revisions
+            assert waits or self.engine.deadline() is not None
 
     @invariant()
     def the_count_of_what_waits_is_right(self) -> None:

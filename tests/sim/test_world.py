@@ -35,12 +35,13 @@ def test_seeds_that_once_failed_pass() -> None:
 
 
 def test_the_worlds_are_hostile_enough_to_mean_something() -> None:
-    late, hedged, kinds, mishaps, refused = 0, 0, set[str](), Counter[str](), Counter[str]()
+    late, hedged, revised, kinds, mishaps, refused = 0, 0, 0, set[str](), Counter[str](), Counter[str]()
     for seed in range(40):
         world = World(seed)
         world.play()
         late += world.ledger.late
         hedged += len(world.ledger.hedged)
+        revised += world.ledger.revised
         mishaps += world.network.mishaps
         refused += world.desk.peer.refused
         for run in world.plans:
@@ -49,6 +50,7 @@ def test_the_worlds_are_hostile_enough_to_mean_something() -> None:
             }
     assert late > 10
     assert hedged > 10
+    assert revised > 10
     assert {"lost", "late", "doubled", "unconfirmed"} <= set(mishaps)
     assert {"E_REPLAY", "E_TIME"} <= set(refused)
     assert {

@@ -26,7 +26,8 @@ from protocol.messages import (
     ShowRun,
     SubmitRun,
 )
-from protocol.records import Owned, Record
+from protocol.plan import Plan
+from protocol.records import Owned, PlanRevised, Record
 from tests.support.builders import a_bid, a_result
 from tests.support.swarm_memory import Team
 
@@ -237,6 +238,20 @@ async def test_a_run_is_paused_goes_on_and_one_of_its_subtasks_can_be_stopped(
     assert reply.data["status"] == "cancelled"
     reply = await team.ask(PauseRun(run=run))
     assert (reply.data["paused"], reply.data["outcome"]) == (False, "partial")
+
+
+async def test_work_that_nobody_does_is_done_in_another_way_and_the_new_plan_is_kept(team: Team) -> None:
+    await team.coordinate()
+    await team.work("ann", agents=[agent("shout"), agent("echo")])
+    step = {"id": "shout", "capability": "test.model", "map": "inputs", "instead": "test.shout"}
+    run = await team.submit(step, SHOUT[1], inputs=[await team.put("x.txt", b"x")])
+    assert (await outcome(team, run))["outcome"] == "done"
+    [record] = [record for record in await records_of(team, run) if isinstance(record, PlanRevised)]
+    stored = Plan.model_validate_json(await team.client.artifacts.read(record.plan, 1 << 20))
+    assert [subtask.capability for subtask in stored.subtasks] == ["test.shout", "test.echo"]
+    shown: Any = (await team.ask(ShowRun(run=run))).data
+    assert shown["plan_ref"]["sha256"] == record.plan.digest
+    assert shown["subtask_list"][0]["capability"] == "test.shout"
 
 
 async def test_runs_and_nodes_are_listed_and_a_wrong_name_is_refused(team: Team) -> None:

@@ -204,6 +204,14 @@ def from_file(text: str, *files: str, goal: str = "") -> Plan:
     return FilePlanner().plan(Request(goal, [named(name) for name in files], plan=load(text)))
 
 
+@pytest.mark.parametrize("written", ["text.other", "[text.other, text.work]"])
+def test_a_step_may_name_other_capabilities(written: str) -> None:
+    made = from_file(f"steps: [{{id: one, capability: text.model, instead: {written}}}]")
+    assert made.subtasks[0].instead == written.strip("[]").split(", ")
+    with pytest.raises(PlanInvalid, match="instead"):
+        from_file("steps: [{id: one, capability: text.model, instead: ['no name!']}]")
+
+
 def test_a_plan_file_is_expanded_over_the_inputs() -> None:
     made = from_file(GOOD, "a.txt", "b.txt")
     assert [subtask.id for subtask in made.subtasks] == ["read-01", "read-02", "find-01", "find-02", "report"]

@@ -70,7 +70,7 @@ def rec(name: str, **changes: Any) -> Any:
 
 
 def skeleton(name: str, *needs: str, **more: Any) -> dict[str, Any]:
-    return {"id": name, "capability": "text.work", "needs": list(needs), **more}
+    return {"id": name, "needs": list(needs), "capability": "text.work", **more}
 
 
 def plan(*subtasks: dict[str, Any], **changes: Any) -> Any:
@@ -239,6 +239,28 @@ def test_a_plan_comes_in_order_whole_and_once() -> None:
     assert "another plan" in refused(state, plan(skeleton("two"), part=2, parts=2, plan=other))
     assert "twice" in refused(state, plan(skeleton("one"), part=2, parts=2))
     assert "needs 'two'" in refused(state, plan(skeleton("three"), part=2, parts=2))
+
+
+@pytest.mark.requirement("REC-6")
+def test_a_revision_has_the_new_form_of_one_subtask_and_what_is_new_for_it() -> None:
+    state = story(plan(skeleton("one"), skeleton("two", "one")))
+
+    def revised(*subtasks: dict[str, Any]) -> Any:
+        return rec("plan.revised", subtasks=list(subtasks))
+
+    assert "twice" in refused(state, revised(skeleton("new")))
+    assert "twice" in refused(state, revised(skeleton("one"), skeleton("two")))
+    assert "twice" in refused(state, revised(skeleton("one"), skeleton("new"), skeleton("new")))
+    assert "not in the plan" in refused(state, revised(skeleton("one", "ghost")))
+    assert "cycle" in refused(state, revised(skeleton("one", "two")))
+    assert "cycle" in refused(state, revised(skeleton("one", "new"), skeleton("new", "two")))
+    apply(state, revised(skeleton("one", "new"), skeleton("new")))
+    assert list(state.ready) == ["new"]
+    assert state.unfinished == 3
+    before = dict(state.subtasks)
+    apply(state, rec("plan.revised", subtask="new", subtasks=[skeleton("new", capability="text.other")]))
+    assert (state.subtasks, list(state.ready)) == (before, ["new"])
+    assert state.subtasks["new"].skeleton.capability == "text.other"
 
 
 @pytest.mark.requirement("REC-7")
