@@ -107,7 +107,9 @@ class CoordinatorRole:
         self.takeover = Takeover(self)
         self.archive = Archive(endpoint, self.engine, self.takeover.board, self.config.kept_runs)
         self._days = DayBudget(endpoint.kv, endpoint.node, limits_of(self.engine.settings.bounds.day))
-        self.snapshots = Snapshots(endpoint, self.takeover.board, self.start, self.config.snapshot_records)
+        self.snapshots = Snapshots(
+            endpoint, self.takeover.board.heads, self.start, self.config.snapshot_records
+        )
         self.space = Space(endpoint, self._on_space)
         self.service = RunsService(self)
         self._checker = Checker(endpoint.artifacts)
@@ -309,7 +311,7 @@ class CoordinatorRole:
             self.store.submit(run, records, commands)
 
     def _wrote(self, run: str, link: Link, records: Sequence[Record]) -> None:
-        self.takeover.board.wrote(run, link, records)
+        self.takeover.board.heads.wrote(run, link, records)
         state = self.engine.state(run)
         if state is not None:
             self.snapshots.durable(state, link)

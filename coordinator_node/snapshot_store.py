@@ -1,7 +1,7 @@
 """Shell: snapshots of long runs: made now and then while nothing of the run is on its way, stored as artifacts, named by the run's head.
 
 Rules. A snapshot is made only of what is durable. The one before it is deleted when the head names the new one, and the last one when the run ends. Whatever
-goes wrong with a snapshot costs time at the next takeover and nothing else. Counterparts: `snapshot` has the form, `ownership_board` writes the head.
+goes wrong with a snapshot costs time at the next takeover and nothing else. Counterparts: `snapshot` has the form, `heads_board` writes the head.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .state import RunState
 if TYPE_CHECKING:
     from mesh.endpoint import Endpoint
 
-    from .ownership_board import Board
+    from .heads_board import Heads
 
 __all__ = ["SNAPSHOT_RECORDS", "Snapshots", "load_snapshot"]
 
@@ -40,7 +40,7 @@ class Snapshots:
 
     Args:
         endpoint: has the artifacts.
-        board: writes heads.
+        heads: name them.
         start: starts a task that somebody else awaits.
         every: records between two snapshots.
     """
@@ -48,12 +48,12 @@ class Snapshots:
     def __init__(
         self,
         endpoint: Endpoint,
-        board: Board,
+        heads: Heads,
         start: Callable[[Coroutine[Any, Any, None]], object],
         every: int = SNAPSHOT_RECORDS,
     ) -> None:
         self._endpoint = endpoint
-        self._board = board
+        self._heads = heads
         self._start = start
         self._every = every
         self._busy: set[str] = set()
@@ -64,10 +64,10 @@ class Snapshots:
     def durable(self, state: RunState, link: Link) -> None:
         """The journal of a run of ours has come so far: make a snapshot, if it is time and the state is just that."""
         run = state.run
-        named = self._board.snapshot(run)
+        named = self._heads.snapshot(run)
         if state.status == "closed":
             if named is not None and run not in self._busy:
-                self._board.name_snapshot(run, None, 0)
+                self._heads.drop_snapshot(run)
                 self._not_before.pop(run, None)
                 self._start(self._delete(named[0]))
             return
@@ -84,9 +84,9 @@ class Snapshots:
     async def _store(self, run: str, state: dict[str, Any], link: Link) -> None:
         try:
             data = await asyncio.to_thread(dump_state, state, link)
-            before = self._board.snapshot(run)
+            before = self._heads.snapshot(run)
             ref = await self._endpoint.artifacts.put(data, self._endpoint.me)
-            await self._board.write_snapshot(run, ref, link.count)
+            await self._heads.name_snapshot(run, ref, link.count)
             self.made += 1
             log.debug("snapshot of run %s: %s records, %s bytes", run[-6:], link.count, len(data))
             if before is not None:

@@ -128,7 +128,7 @@ class Takeover:
         self._drop_lost()
         if not role.serving.is_set():
             return
-        for run, head in list(self.board.open.items()):
+        for run, head in list(self.board.heads.open.items()):
             if self._free(run) and self.board.takes(run, head.owner):
                 self._begin(run)
         now = role.endpoint.clock.monotonic()
@@ -152,8 +152,8 @@ class Takeover:
     def _drop_lost(self) -> None:
         """Runs of ours that somebody else has taken."""
         desks = self._role.engine.desks
-        for run in [run for run in desks if run in self.board.open]:
-            head, state = self.board.open[run], desks[run].state
+        for run in [run for run in desks if run in self.board.heads.open]:
+            head, state = self.board.heads.open[run], desks[run].state
             if head.epoch > state.epoch and head.owner != self._role.endpoint.node:
                 log.warning("run %s was taken by another coordinator", run[-6:])
                 self._role.take(RunDeposed(run))

@@ -21,7 +21,7 @@ from protocol.codec import pack
 from protocol.envelope import FLAG_JOURNAL
 from protocol.errors import Rejected
 from protocol.ids import run_bytes
-from protocol.messages import ListRuns, ShowRun, Type
+from protocol.messages import Head, ListRuns, ShowRun, Type
 from protocol.records import NO_LINK, RECORDS_VERSION, Chain, Owned, Record, RunOpened, SubtaskCancelled
 from tests.support.builders import a_ref, node_id, run_id
 from tests.support.endpoint_memory import MemorySwarm
@@ -82,14 +82,14 @@ async def swarm(tmp_path: Path) -> AsyncIterator[MemorySwarm]:
         yield made
 
 
-async def read(endpoint: Endpoint, messages: list[Stored], run: str = RUN) -> Folded | None:
+async def read(endpoint: Endpoint, messages: list[Stored], head: Head | None = None) -> Folded | None:
     endpoint.journal = Tampered(messages)  # type: ignore[assignment]
-    return await read_run(endpoint, run)
+    return await read_run(endpoint, RUN, head=head)
 
 
-async def broken(endpoint: Endpoint, messages: list[Stored], run: str = RUN) -> JournalBroken:
+async def broken(endpoint: Endpoint, messages: list[Stored], head: Head | None = None) -> JournalBroken:
     with pytest.raises(JournalBroken) as caught:
-        await read(endpoint, messages, run)
+        await read(endpoint, messages, head)
     assert caught.value.code == "E_JOURNAL"
     assert caught.value.hint
     return caught.value
@@ -172,7 +172,7 @@ def mutate(
     rng: random.Random, good: list[Stored], other: list[Stored], twin: Endpoint, desk: Endpoint
 ) -> Any:
     """One change to the journal, of a kind and at a place drawn by `rng`."""
-    at = rng.randrange(len(good) - 1)
+    at = rng.randrange(len(good))
     messages, one = list(good), good[at]
 
     def change(data: bytes) -> list[Stored]:
@@ -184,8 +184,9 @@ def mutate(
         return change(twin.seal_record(RUN, opened.records, opened.chain))
 
     def swap() -> list[Stored]:
-        after = good[at + 1]
-        messages[at : at + 2] = [after._replace(seq=one.seq), one._replace(seq=after.seq)]
+        first, second = sorted(rng.sample(range(len(good)), 2))
+        one, other = good[first], good[second]
+        messages[first], messages[second] = other._replace(seq=one.seq), one._replace(seq=other.seq)
         return messages
 
     def repeat() -> list[Stored]:
@@ -208,7 +209,8 @@ def mutate(
         "swap": swap,
         "repeat": repeat,
         "drop": drop,
-        "unlink": unlink if at else lambda: change(b""),
+        "cut": lambda: messages[:at],
+        "unlink": unlink,
     }
     kind = rng.choice(sorted(kinds))
     return kind, kinds[kind]()
@@ -218,16 +220,22 @@ def mutate(
 async def test_200_of_200_random_changes_to_a_journal_are_noticed(swarm: MemorySwarm) -> None:
     desk, twin = await swarm.join("desk", ["coordinator"]), await swarm.join("twin", ["coordinator"])
     good, other = Writer(desk).journal(RUN, 9), Writer(desk).journal(OTHER, 9)
-    assert await read(desk, good) is not None
+    whole = await read(desk, good)
+    assert whole is not None
+    link = whole.link
+    head = Head(
+        run=RUN, seq=link.seq, count=link.count, digest=link.digest, epoch=whole.state.epoch, owner=desk.node
+    )
+    assert await read(desk, good, head) == whole
     rng = random.Random(20_261_125)
     noticed: dict[str, int] = {}
     for _ in range(MUTATIONS):
         kind, messages = mutate(rng, good, other, twin, desk)
         assert messages != good
-        await broken(desk, messages)
+        await broken(desk, messages, head)
         noticed[kind] = noticed.get(kind, 0) + 1
     assert sum(noticed.values()) == MUTATIONS
-    assert len(noticed) == 9
+    assert len(noticed) == 10
 
 
 @pytest.mark.requirement("REC-14")
