@@ -103,6 +103,8 @@ class BidBook:
             refusal = refusal or Refusal("E_CAPABILITY", f"no agent here offers {announce.capability}")
         elif (late := self._too_slow(announce, best[0], best[2])) is not None:
             best, refusal = None, late
+        elif (dear := self._too_dear(best[0], best[2])) is not None:
+            best, refusal = None, dear
         if best is None:
             code, detail = refusal or ("E_CAPABILITY", "")
             return Decline(subtask=announce.subtask, round=announce.round, code=code, detail=detail)
@@ -167,6 +169,13 @@ class BidBook:
         allowed = announce.deadline_ms / 1000
         detail = f"it would take about {promise.eta_ms / 1000:.1f} s here, and {allowed:g} s are allowed"
         return Refusal("E_DEADLINE", detail)
+
+    def _too_dear(self, promise: Quote, spec: AgentSpec) -> Refusal | None:
+        most = self._limits.max_price
+        if not most or spec.unpriced or promise.price <= most * 1_000_000:
+            return None
+        price = promise.price / 1_000_000
+        return Refusal("E_PRICE", f"it would cost {price:.3g} credits, and the owner's most is {most:g}")
 
     def _close(self, place: tuple[str, str], *, won: bool) -> bool:
         bid = self._open.pop(place, None)

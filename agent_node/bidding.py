@@ -15,6 +15,7 @@ from protocol.messages import Announce, Bid, Usage
 
 from .history import History
 from .policy import AgentSpec, Limits
+from .spending import NO_BOUND
 
 __all__ = ["Market", "Quote", "make_bid", "quote"]
 
@@ -72,10 +73,18 @@ def quote(
 def _estimate(capability: str, spec: AgentSpec, history: History) -> Usage:
     """What one job uses at most: what the owner says, or what was measured if that was more."""
     tokens, steps = history.peaks(capability)
-    if not (tokens or steps):
-        return spec.estimate
     said = spec.estimate
-    return said.model_copy(update={"tokens": max(said.tokens, tokens), "steps": max(said.steps, steps)})
+    if tokens or steps:
+        said = said.model_copy(update={"tokens": max(said.tokens, tokens), "steps": max(said.steps, steps)})
+    if spec.caps is None:
+        return said
+    # What its owner caps it uses no more of; where nothing else is known, that is what it may need.
+    capped = {
+        kind: min(getattr(said, kind) or most, most)
+        for kind in ("tokens", "steps", "bytes_out", "children")
+        if (most := getattr(spec.caps, kind)) < NO_BOUND
+    }
+    return said.model_copy(update=capped)
 
 
 def make_bid(

@@ -15,8 +15,10 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from protocol.ids import AgentName, CapabilityName
+from protocol.messages import Usage
 
 from .errors import ConfigError
+from .spending import NO_BOUND
 
 __all__ = ["AgentEntry", "AgentSection", "NodeConfig", "WorkerSection", "load_config"]
 
@@ -54,6 +56,26 @@ class EstimateSection(_Section):
     children: Annotated[int, Field(ge=0, le=1 << 52)] = 0
 
 
+class CapsSection(_Section):
+    """`caps = {tokens = 50000, money = 0.5}`: the most that one job may use, whatever a buyer allows; 0: no bound."""
+
+    money: Annotated[float, Field(ge=0, le=1e9)] = 0.0
+    """Credits."""
+    tokens: Annotated[int, Field(ge=0, lt=1 << 52)] = 0
+    steps: Annotated[int, Field(ge=0, lt=1 << 52)] = 0
+    bytes_out: Annotated[int, Field(ge=0, lt=1 << 52)] = 0
+    children: Annotated[int, Field(ge=0, lt=1 << 52)] = 0
+
+    def usage(self) -> Usage | None:
+        """As the executor holds a job to it; None: no bound at all."""
+        found = {**self.model_dump(), "money": round(self.money * 1_000_000)}
+        return (
+            Usage(**{kind: amount or NO_BOUND for kind, amount in found.items()})
+            if any(found.values())
+            else None
+        )
+
+
 class AgentEntry(_Section):
     """One `[[agents]]`: a Python function or a program of this device, offered as a capability."""
 
@@ -69,6 +91,7 @@ class AgentEntry(_Section):
     price: Literal["measured", "unknown"] = "measured"
     """`unknown`: it costs what a meter elsewhere says (a paid model). Where money is bounded it is then given no work."""
     estimate: EstimateSection = EstimateSection()
+    caps: CapsSection = CapsSection()
 
     target: Annotated[str, StringConstraints(pattern=r"^[^:]+:[A-Za-z_][\w.]*$", max_length=1024)] | None = (
         None
@@ -141,6 +164,8 @@ class AgentSection(_Section):
     max_input_mib: Annotated[int, Field(ge=1, le=1 << 20)] = 256
     max_load: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Decline while the device is busier than this; 1 means never mind."""
+    max_price: Annotated[float, Field(ge=0, le=1e9)] = 0.0
+    """Decline work that would cost more than so many credits; 0: no bound."""
     rate: Annotated[float, Field(ge=0, le=1e6)] = 1.0
     """Price of a second of one processor, in credits."""
     drain_s: Annotated[float, Field(ge=0, le=5)] = 2.0

@@ -25,7 +25,7 @@ from .adapters.base import Adapter, InputPath, Job, Made, More, Outcome
 from .cache_file import InputCache
 from .errors import WorkError, plain
 from .events import AttemptKey, Event, InputsCached, Start, WorkDone, WorkFailed, WorkProgress, WorkStopped
-from .spending import Spending
+from .spending import Spending, least
 
 __all__ = ["Executor", "Store"]
 
@@ -93,7 +93,7 @@ class Executor:
             params=dict(award.params),
             dir=self._folder / f"{self._serial:06d}",
             missing=[item.model_dump() for item in award.missing],
-            caps=award.caps,
+            caps=least(award.caps, adapter.spec.caps),
         )
         if not award.inputs and not award.partial:
             try:

@@ -114,7 +114,9 @@ class AgentRole:
         self._saved = 0
         self.outbox = OutboxFile(endpoint.home / "outbox.log")
         section = self.config.agent
-        limits = Limits(section.slots, section.max_class, section.max_load, section.rate)
+        limits = Limits(
+            section.slots, section.max_class, section.max_load, section.rate, max_price=section.max_price
+        )
         self.agent = Agent(
             [adapter.spec for adapter in adapters],
             limits,

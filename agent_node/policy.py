@@ -45,6 +45,8 @@ class AgentSpec:
     """It cannot say what its work costs: unknown, and never nothing."""
     estimate: Usage = _NOTHING
     """What its owner says that one job uses at most."""
+    caps: Usage | None = None
+    """What its owner lets one job use, whatever a buyer allows."""
 
     def card(self) -> AgentCard:
         """How it is presented to others."""
@@ -59,12 +61,16 @@ class AgentSpec:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the owner of the node allows. `rate`: its price, in credits for a second of one processor; `max_load` 1 = never mind the load."""
+    """What the owner of the node allows. `rate`: its price, in credits for a second of one processor; `max_load` 1 = never mind the load.
+
+    `max_price`: work that would cost more credits is declined; 0: never mind the price.
+    """
 
     slots: int = 1
     max_class: int = 1
     max_load: float = 1.0
     rate: float = 1.0
+    max_price: float = 0.0
     bid_slack_ms: int = 3_000
     """How much longer than the bidding window a slot stays reserved for a bid."""
 

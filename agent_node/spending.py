@@ -12,7 +12,7 @@ from protocol.messages.work import PARTIAL_MAX, WorkState
 
 from .errors import WorkError
 
-__all__ = ["NO_BOUND", "Spending"]
+__all__ = ["NO_BOUND", "Spending", "least"]
 
 NO_BOUND = 1 << 52
 """A cap of this much bounds nothing (SPEC BUD-2)."""
@@ -91,6 +91,13 @@ class Spending:
         self._kept[named.name] = named
         while len(self._kept) > PARTIAL_MAX:
             del self._kept[next(iter(self._kept))]
+
+
+def least(first: Usage | None, second: Usage | None) -> Usage | None:
+    """Both bounds at once; None is no bound."""
+    if first is None or second is None:
+        return first or second
+    return Usage(**{kind: min(getattr(first, kind), getattr(second, kind)) for kind in _KINDS})
 
 
 def _too_much(kind: str, amount: int, most: int) -> WorkError:

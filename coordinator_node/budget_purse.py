@@ -62,7 +62,7 @@ __all__ = ["Purse"]
 _AT_AWARD: Final[tuple[Kind, ...]] = ("money", "tokens", "steps", "bytes_out")
 """What an attempt can use up by itself; runs below a run are counted where they begin."""
 _MARGIN: Final = 1.5
-"""A price is an estimate: half as much again is set aside, and is the attempt's cap."""
+"""Prices and estimates are such: half as much again is set aside if it is there, and is the attempt's cap."""
 _FLOOR: Final = 10_000
 """Micro-credits; less is not worth to be told apart."""
 _WARN: Final = 0.8
@@ -211,7 +211,8 @@ class Purse:
             return bid.price, max(_FLOOR, int(bid.price * _MARGIN))
         estimate: int = getattr(bid.estimate, kind)
         if estimate:
-            return estimate, estimate
+            # What was the most so far is not the most that there will be.
+            return estimate, min(NO_BOUND - 1, int(estimate * _MARGIN))
         own = self.ledger.accounts.get(("subtask", desk.run, subtask.skeleton.id))
         if own is not None and kind in own.limit:
             return 1, own.room(kind)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,6 +56,7 @@ _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
     metavar="KIND=AMOUNT,...",
     help="The most that it may spend: money=5,tokens=2M,steps=1000,time=2h,bytes=100MB,children=10.",
 )
+@click.option("--parent", metavar="RUN", help="Begin it below this run (its whole id), out of its budget.")
 @click.option("--detach", is_flag=True, help="Hand the goal in and return; `zwerm runs show` follows it.")
 @click.option("--with-parent", type=int, hidden=True, help="Cancel when this process, our parent, is gone.")
 def run(
@@ -64,6 +66,7 @@ def run(
     output: Path | None,
     plan_file: Path | None,
     budget_text: str | None,
+    parent: str | None,
     detach: bool,
     with_parent: int | None,
 ) -> int:
@@ -95,9 +98,13 @@ def run(
     if not inputs and plan is None:
         raise click.UsageError("On which files? Give them with -i FILE or -i FOLDER.")
     budget = _read_budget(budget_text)
+    if parent is not None and not re.fullmatch(r"[a-z2-7]{26}", parent):
+        raise click.UsageError(
+            "--parent takes the whole id of a run, 26 characters: `zwerm runs show` prints it."
+        )
     session.home.load()  # a device that is in no swarm hears it before any file is looked at
     return run_async(
-        _run(session, goal, inputs, output, plan, budget, detach=detach),
+        _run(session, goal, inputs, output, plan, budget, parent=parent, detach=detach),
         timeout_s=session.timeout_s,
         parent=with_parent,
     )
@@ -119,6 +126,7 @@ async def _run(
     plan: dict[str, Any] | None,
     budget: Budget | None,
     *,
+    parent: str | None,
     detach: bool,
 ) -> int:
     from mesh.client import connect_home
@@ -167,6 +175,7 @@ async def _run(
                     planner="file" if plan is not None else "rule",
                     plan=plan,
                     budget=budget,
+                    parent=parent,
                     say=out.say,
                 )
                 if detach:

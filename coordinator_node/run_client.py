@@ -112,6 +112,7 @@ class RunClient:
         planner: str = "rule",
         plan: JsonObject | None = None,
         budget: Budget | None = None,
+        parent: str | None = None,
         say: Callable[[str], None] = lambda _line: None,
     ) -> list[Missing]:
         """Store the files and hand the goal in; returns what was skipped in all, with files that vanished meanwhile.
@@ -137,7 +138,15 @@ class RunClient:
             refs.append(NamedRef(name=file.name, media_type=file.media_type, ref=ref))
             if number % 50 == 0:
                 say(f"stored {number} of {len(files)} files")
-        item = SubmitRun(goal=goal, inputs=refs, skipped=left_out, planner=planner, plan=plan, budget=budget)
+        item = SubmitRun(
+            goal=goal,
+            inputs=refs,
+            skipped=left_out,
+            planner=planner,
+            plan=plan,
+            budget=budget,
+            parent=parent,
+        )
         self.asked = True
         try:
             await self.endpoint.call("runs", item, timeout_s=_ASK_S, run=self.run)

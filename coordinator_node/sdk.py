@@ -37,6 +37,7 @@ class Runs:
         inputs: Sequence[str | Path],
         plan: Mapping[str, Any] | str | Path | None,
         budget: Budget | Mapping[str, Any] | str | None,
+        parent: str | None = None,
     ) -> Run:
         """See `mesh.client.Swarm.run`."""
         from .inputs import gather, read_plan
@@ -58,6 +59,7 @@ class Runs:
             planner="rule" if content is None else "file",
             plan=None if content is None else cast("JsonObject", dict(content)),
             budget=_budget(budget),
+            parent=parent,
         )
         return Run(self, client.run)
 

@@ -50,6 +50,7 @@ class Swarm:
         inputs: Sequence[str | Path] = (),
         plan: Mapping[str, Any] | str | Path | None = None,
         budget: Budget | Mapping[str, Any] | str | None = None,
+        parent: str | None = None,
     ) -> RunHandle:
         """Have a goal done; returns when the run stands in the journal, so that it survives whatever happens to this program.
 
@@ -58,6 +59,7 @@ class Swarm:
             inputs: files and folders to work on.
             plan: a plan file's path, or its content, instead of a rule (`zwerm help plan`).
             budget: the most that the run may use: `"money=5,tokens=2M"`, `{"money": 5}`, or a `Budget`. None: no bound but the swarm's own.
+            parent: the run whose work this one is part of: what it spends is taken from that one's budget. Its whole id.
 
         Raises:
             InputsError: a file is not there, or there is nothing to work on.
@@ -66,7 +68,7 @@ class Swarm:
             NoAnswer: no coordinator is up.
             BusUnreachable: there is no connection.
         """
-        return await self._runs.begin(goal, inputs, plan, budget)
+        return await self._runs.begin(goal, inputs, plan, budget, parent)
 
     async def find(self, run: str) -> RunHandle:
         """A run that is there already, by its id or the end of it.

@@ -154,6 +154,7 @@ class RunsPort(Protocol):
         inputs: Sequence[str | Path],
         plan: Mapping[str, Any] | str | Path | None,
         budget: Budget | Mapping[str, Any] | str | None,
+        parent: str | None,
     ) -> RunHandle:
         """See `Swarm.run`."""
         ...

@@ -75,6 +75,7 @@ def spec_of(entry: AgentEntry, place: Place, **more: Any) -> AgentSpec:
         "prior": _PROCESS,
         "unpriced": entry.price == "unknown",
         "estimate": Usage(**entry.estimate.model_dump()),
+        "caps": entry.caps.usage(),
     }
     return AgentSpec(**(facts | more))
 

@@ -382,6 +382,13 @@ def test_of_two_agents_with_a_capability_the_sooner_one_bids() -> None:
     assert bid.agent == "free"
 
 
+def test_work_that_would_cost_more_than_the_owner_wants_is_declined() -> None:
+    world = World(max_price=0.000001)
+    [decline] = world.feed(Announced(RUN, [announce()]))
+    assert decline.code == "E_PRICE"
+    assert "the owner's most" in decline.detail
+
+
 def test_a_busy_device_asks_more_and_a_fully_busy_one_may_decline() -> None:
     world = World(max_load=0.95)
     [calm] = world.feed(Announced(RUN, [announce("s1")]))

@@ -7,8 +7,10 @@ import dataclasses
 import pytest
 
 from agent_node.bidding import Market, make_bid, quote
+from agent_node.config import CapsSection
 from agent_node.history import History
 from agent_node.policy import AgentSpec, Facts, Limits, allowed, consider
+from agent_node.spending import NO_BOUND, least
 from protocol.messages import Announce, Bid, Usage
 
 SPEC = AgentSpec("docs", frozenset({"doc.read"}), 2)
@@ -159,3 +161,26 @@ def test_what_one_job_uses_at_most_is_what_the_owner_says_or_what_was_measured_i
         history.spent("doc.read", tokens=100, steps=1)
     assert 150 <= bid(history=history).estimate.tokens < 800
     assert bid(history=History.load(history.dump())).estimate == bid(history=history).estimate
+
+
+def test_what_the_owner_caps_is_what_a_job_may_need_and_no_more() -> None:
+    capped = dataclasses.replace(SPEC, caps=CapsSection(tokens=50, money=0.5).usage())
+    assert bid(spec=capped).estimate == Usage(tokens=50)
+    said = dataclasses.replace(capped, estimate=Usage(tokens=1000, steps=5))
+    assert bid(spec=said).estimate == Usage(tokens=50, steps=5)
+
+
+def test_without_caps_there_is_no_bound() -> None:
+    assert CapsSection().usage() is None
+    found = CapsSection(money=0.25).usage()
+    assert found is not None
+    assert (found.money, found.tokens) == (250_000, NO_BOUND)
+
+
+def test_of_two_caps_the_smaller_holds() -> None:
+    mine, theirs = CapsSection(tokens=50).usage(), CapsSection(tokens=70, money=1).usage()
+    both = least(mine, theirs)
+    assert both is not None
+    assert (both.tokens, both.money, both.steps) == (50, 1_000_000, NO_BOUND)
+    assert least(None, mine) == least(mine, None) == mine
+    assert least(None, None) is None
