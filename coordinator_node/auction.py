@@ -80,16 +80,9 @@ class Round:
         return any(note.code in BUSY for note in self.declines.values())
 
     @property
-    def unpaid(self) -> str:
-        """Why nobody who would do it can be paid; empty when that is not so."""
-        return next(
-            (
-                f"{note.detail} ({note.node[:8]})" if note.code == "E_UNPRICED" else note.detail
-                for note in self.declines.values()
-                if note.code in UNPAID
-            ),
-            "",
-        )
+    def unpaid(self) -> DeclineNote | None:
+        """A bid that cannot be paid, and why; None when there is none."""
+        return next((note for note in self.declines.values() if note.code in UNPAID), None)
 
     @property
     def unanswered(self) -> bool:

@@ -119,6 +119,14 @@ class Purse:
         for level in ("warn", "stop"):
             self._timers.cancel((run, level))
 
+    def waiting(self, run: str) -> dict[str, str]:
+        """Subtasks that are ready and not put up, and why."""
+        name = self._engine.market.name
+        return {
+            subtask: f"waits until there is budget for it: {short_text(short, name)}"
+            for subtask, short in self._parked.get(run, {}).items()
+        }
+
     def drop(self, run: str, name: str) -> None:
         """A subtask needs nothing any more."""
         self._parked.get(run, {}).pop(name, None)

@@ -340,7 +340,8 @@ def runs_show(session: Session, run_id: str, bids: bool) -> int:
                 f"{last['wall_ms']} ms" if last and last["wall_ms"] else "",
                 (subtask["code"] + " " + subtask["message"])[:60]
                 if subtask["code"]
-                else (_standing(subtask["live"]) or last["reason"][:60] if last else ""),
+                else subtask.get("waits", "")[:100]
+                or (_standing(subtask["live"]) or last["reason"][:60] if last else ""),
             )
         )
     out.table(("SUBTASK", "CAPABILITY", "STATE", "NODE", "TRIES", "TOOK", "WHY"), rows)

@@ -188,8 +188,8 @@ class Rounds:
             self._engine.add(desk, name)
         elif one.unanswered:
             self._engine.add(desk, name, pause=True)
-        elif why := one.unpaid:
-            self._engine.purse.give_up(desk, name, why)
+        elif note := one.unpaid:
+            self._engine.purse.give_up(desk, name, f"{self._engine.market.name(note.node)}: {note.detail}")
         else:
             notes = list(one.declines.values())[:64]
             self.unbid(

@@ -135,10 +135,11 @@ def run_view(
     content: Brief | None,
     name: Namer,
     live: Mapping[str, list[dict[str, Any]]] | None = None,
+    waiting: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """A run in full: every subtask with its bids, attempts and digests; who made what, from what, and why that one.
 
-    `live`: what `live_view` says of the subtasks that are at work.
+    `live`: what `live_view` says of the subtasks that are at work. `waiting`: why others that are ready are not put up.
     """
     goal = content.plan.goal if content else ""
     planner = content.plan.planner if content else ""
@@ -154,7 +155,11 @@ def run_view(
         "parent": state.parent or "",
         "cancelled_by": state.cancelled_by,
         "subtask_list": [
-            {**subtask_view(state, subtask, content, name), "live": (live or {}).get(subtask.skeleton.id, [])}
+            {
+                **subtask_view(state, subtask, content, name),
+                "live": (live or {}).get(subtask.skeleton.id, []),
+                "waits": (waiting or {}).get(subtask.skeleton.id, ""),
+            }
             for subtask in state.subtasks.values()
         ],
     }

@@ -216,3 +216,15 @@ async def test_a_client_begins_a_run_below_its_own(tmp_path: Path) -> None:
                 desks[above].state.children[below].used is not None or desks[above].state.status == "closed"
             )
         )
+
+
+@pytest.mark.parametrize(
+    "budget", [Budget(money=0), Budget(tokens=0), Budget(children=40), Budget(wall_ms=0)]
+)
+async def test_an_absurd_budget_over_the_wire_is_refused(tmp_path: Path, budget: Budget) -> None:
+    async with Team(tmp_path) as team:
+        await team.coordinate()
+        with pytest.raises(CallFailed) as caught:
+            await team.submit({"id": "x", "capability": "nobody.does"}, budget=budget)
+        assert caught.value.code == "E_BUDGET_VALUE"
+        assert team.coordinator.engine.desks == {}

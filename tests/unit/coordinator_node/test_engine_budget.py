@@ -22,6 +22,7 @@ from tests.support.builders import (
     a_result,
     a_run,
     a_subtask,
+    named,
     node_id,
     run_id,
 )
@@ -128,6 +129,8 @@ def test_what_others_at_work_hold_is_waited_for() -> None:
     desk.bids(["a", "b"], ["s00", "s01", "s02"])
     assert len(desk.awards()) == 2
     assert sum(spent(desk)) <= 310_000
+    [why] = desk.engine.purse.waiting(desk.run).values()
+    assert "waits until there is budget for it" in why
     first, second = desk.awards()
     [waiting] = {"s00", "s01", "s02"} - {first, second}
     desk.forget_said()
@@ -147,7 +150,8 @@ def test_a_run_whose_budget_is_used_up_ends_with_what_is_there() -> None:
     desk.bids(["a", "b"], ["s00", "s01", "s02"])
     [first] = desk.awards()
     holder = desk.awards()[first]
-    desk.work(holder, used(a_result(first, outputs=[]), money=140_000))
+    desk.work(holder, used(a_result(first, outputs=[named("x")]), money=140_000))
+    desk.handle(orders.ResultChecked(desk.run, first, 1, 1))
     for name in [name for name, subtask in desk.state.subtasks.items() if not subtask.terminal]:
         desk.bids(["a", "b"], [name])
     assert [desk.subtask(name).code for name in ("s00", "s01", "s02") if name != first] == ["E_BUDGET"] * 2
@@ -155,7 +159,8 @@ def test_a_run_whose_budget_is_used_up_ends_with_what_is_there() -> None:
     assert "0.14 credits of 0.2 credits spent" in why
     assert "at least 0.1 credits" in why
     closed = desk.last("run.closed")
-    assert closed.code == "E_BUDGET"
+    assert (closed.outcome, closed.code) == ("partial", "E_BUDGET")
+    assert "--budget money=5" in closed.hint
     assert spent(desk) == (140_000, 0)
     notes = [record for _, record in desk.records if record.k == "budget.noted"]
     assert [(note.kind, note.level) for note in notes] == [("money", "stop")]
