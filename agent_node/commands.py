@@ -33,6 +33,9 @@ def list_agents(session: Session) -> int:
     ]
     rows += [(gone.name, "left out", "", "", gone.error.message) for gone in left_out]
     out.table(("AGENT", "STATE", "ADAPTER", "SLOTS", "CAPABILITIES"), rows)
+    for adapter in offered:
+        if adapter.spec.warning:
+            out.warn(f"{adapter.spec.name}: {adapter.spec.warning}")
     for gone in left_out:
         if gone.error.hint:
             out.warn(f"{gone.name}: {gone.error.hint}")
@@ -123,6 +126,7 @@ def _described(spec: Any) -> dict[str, Any]:
         "queue": spec.queue,
         "max_bytes": spec.max_bytes,
         "max_inputs": spec.max_inputs,
+        "warning": spec.warning,
     }
 
 

@@ -12,16 +12,19 @@ from .functions import Job, Output
 from .history import Prior
 from .policy import AgentSpec
 
-__all__ = ["TARGET", "document_spec", "run"]
+__all__ = ["TARGET", "UNCONFINED", "document_spec", "run"]
 
+UNCONFINED: Final = "it works unconfined: this kernel has no Landlock, so a document that breaks its reader has what zwerm's user has"
 TARGET: Final = "agent_node.doc_agents:run"
 _PRIOR: Final = Prior(0.3, 1.5)
 _NAMES_GAPS: Final = frozenset({"report.assemble"})
 """Those that say in their output what they had to go without; the others take no such parameter."""
 
 
-def document_spec(slots: int, queue: int, max_bytes: int, names: frozenset[str]) -> AgentSpec:
-    """The agent `documents` with those of its capabilities that the node offers."""
+def document_spec(
+    slots: int, queue: int, max_bytes: int, names: frozenset[str], *, confined: bool = True
+) -> AgentSpec:
+    """The agent `documents` with those of its capabilities that the node offers; `confined`: this kernel can confine its workers."""
     return AgentSpec(
         name="documents",
         capabilities=names,
@@ -32,6 +35,7 @@ def document_spec(slots: int, queue: int, max_bytes: int, names: frozenset[str])
         quiet_ms=15_000,
         max_bytes=max_bytes,
         prior=_PRIOR,
+        warning="" if confined else UNCONFINED,
     )
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from mesh.clock import Clock
+from mesh.errors import MeshError
 from protocol.artifact import ArtifactRef
 from protocol.errors import ZwermError
 from protocol.messages import NamedRef
@@ -36,6 +37,8 @@ _RESULT_BYTES: Final = 60_000
 _FILE_BYTES: Final = 160
 """Of which one file takes so many beside its name and type."""
 _KEEP_S: Final = 5.0
+_PAUSE_FIRST_S: Final = 0.2
+_PAUSE_MOST_S: Final = 5.0
 _AT_ONCE: Final = 256 * 1024
 _SUFFIX: Final = re.compile(r"\.[A-Za-z0-9]{1,8}\Z")
 
@@ -198,7 +201,7 @@ class Executor:
         spending.ended(outcome.used)
         spending.check()
         spending.store(sum(_size(made) for made in outcome.outputs))
-        outputs = [await self._keep(made) for made in outcome.outputs]
+        outputs = [await self._keep_surely(made) for made in outcome.outputs]
         _check_sayable(outputs)
         return outputs
 
@@ -230,6 +233,19 @@ class Executor:
             async for chunk in self._store.get(ref):
                 file.write(chunk)
         await self._remember(ref, path)
+
+    async def _keep_surely(self, made: Made) -> NamedRef:
+        """Finished work is not lost because the bus is away just now: it waits, until its deadline or an order to stop."""
+        pause_s = _PAUSE_FIRST_S
+        while True:
+            try:
+                return await self._keep(made)
+            except MeshError as error:
+                if not error.retryable:
+                    raise
+                log.warning("%r cannot be stored yet: %s", made.name, error.message)
+            await asyncio.sleep(pause_s)
+            pause_s = min(_PAUSE_MOST_S, 2 * pause_s)
 
     async def _keep(self, made: Made) -> NamedRef:
         ref = await self._store.put(made.content, self._writer)

@@ -146,6 +146,9 @@ class AgentRole:
         self._work: asyncio.TaskGroup | None = None
         endpoint.halts.has_workers = True
         endpoint.halts.subscribe(self._on_halts)
+        for adapter in adapters:
+            if adapter.spec.warning:
+                log.warning("agent %s: %s", adapter.spec.name, adapter.spec.warning)
         for out in self.left_out:
             log.warning("agent %s is not offered: %s %s", out.name, out.error.message, out.error.hint)
 

@@ -41,6 +41,8 @@ class AgentSpec:
     max_bytes: int = 64 * 1024 * 1024
     max_inputs: int = 4096
     prior: Prior = _PRIOR
+    warning: str = ""
+    """What its card warns of."""
     unpriced: bool = False
     """It cannot say what its work costs: unknown, and never nothing."""
     estimate: Usage = _NOTHING
@@ -56,6 +58,7 @@ class AgentSpec:
             capabilities=sorted(self.capabilities),
             adapter=self.adapter,
             slots=self.slots,
+            warning=self.warning,
         )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from .output import Exit, Out
+from .output import Exit, Out, clean
 from .verbs import DURATION, Session, command, run_async
 
 __all__ = ["COMMANDS", "print_nodes"]
@@ -302,6 +302,10 @@ def print_nodes(out: Out, nodes: Sequence[dict[str, Any]], me: str) -> None:
             for node in nodes
         ],
     )
+    for node in nodes:
+        for agent in node["agents"]:
+            if agent.get("warning") and node["state"] == "up":
+                out.warn(f"{clean(node['name'])}: agent {clean(agent['name'])}: {clean(agent['warning'])}")
 
 
 @command()

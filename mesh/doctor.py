@@ -21,7 +21,14 @@ __all__ = ["OUR_PACKAGES", "PLUGIN_GROUPS", "Finding", "broken_plugins", "examin
 OUR_PACKAGES = ("protocol", "mesh", "agent_node", "coordinator_node")
 """Import names that this distribution owns. They are generic, so zwerm belongs into an environment of its own."""
 
-PLUGIN_GROUPS = ("zwerm.commands", "zwerm.roles", "zwerm.adapters", "zwerm.planners", "zwerm.readers")
+PLUGIN_GROUPS = (
+    "zwerm.commands",
+    "zwerm.roles",
+    "zwerm.adapters",
+    "zwerm.planners",
+    "zwerm.readers",
+    "zwerm.checks",
+)
 """Entry points by which other packages add to zwerm."""
 
 _SKEW_MAX_S = 10.0
@@ -115,6 +122,7 @@ def examine(home: Home) -> list[Finding]:
         findings.append(Finding("ok", "", f"{free >> 30} GiB free"))
     findings += _settings(home)
     findings += _membership(home)
+    findings += _checks(home)
     return findings
 
 
@@ -129,6 +137,21 @@ def _server() -> Finding:
             "warning", error.code, error.message, f"{error.hint} A device that only joins does not need it."
         )
     return Finding("ok", "", f"nats-server {'.'.join(map(str, found))}")
+
+
+def _checks(home: Home) -> list[Finding]:
+    """What other packages look at: `zwerm.checks`, functions `(home) -> list[Finding]`."""
+    findings: list[Finding] = []
+    for point in entry_points(group="zwerm.checks"):
+        try:
+            findings += point.load()(home)
+        except Exception as error:  # noqa: BLE001 - whatever somebody else's package does
+            findings.append(
+                Finding(
+                    "warning", "W_PLUGIN", f"the check {point.name} failed: {error}", "Update that package."
+                )
+            )
+    return findings
 
 
 def _settings(home: Home) -> list[Finding]:

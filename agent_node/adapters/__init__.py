@@ -152,7 +152,9 @@ def _documents(place: Place) -> Adapter | None:
 
     section = place.config.agent
     names = frozenset(name for name in CAPABILITIES if allowed(name, tuple(section.capabilities)))
-    spec = document_spec(section.slots, place.queue, section.max_input_mib * _MIB, names)
+    spec = document_spec(
+        section.slots, place.queue, section.max_input_mib * _MIB, names, confined=level() > 0
+    )
     return ProcessFunction(spec, dict.fromkeys(names, TARGET), _pool("documents", place, confined=True))
 
 

@@ -22,6 +22,8 @@ class AgentCard(Item):
     capabilities: Annotated[list[CapabilityName], Field(max_length=256)]
     adapter: AgentName = "python"
     slots: Annotated[int, Field(ge=1, le=1 << 16)] = 1
+    warning: Note = ""
+    """What people should know before they trust it with their data; "" if there is nothing."""
 
 
 class Hello(Item):

@@ -223,6 +223,10 @@ def messages() -> Iterator[Case]:
     yield case(
         "e-head-snapshot", "E_SCHEMA", "OWN-7", "A snapshot in words.", 0x0602, [{**head, "snapshot": "x"}]
     )
+    warned = {**MESSAGES[0x0201][1], "agents": [{**FULL_CARD, "warning": "it works unconfined"}]}
+    yield case("ok-hello-warning", "OK", "MSG-4", "A card with a warning.", 0x0201, [warned])
+    wrong = [{**warned, "agents": [{**CARD, "warning": 7.5}]}]
+    yield case("e-hello-warning", "E_SCHEMA", "MSG-4", "7.5 for the warning of a card.", 0x0201, wrong)
     confirm, bid = 0x0112, MESSAGES[0x0102][1]
     yield case("ok-250", "OK", "MSG-1", "250 items.", confirm, [FENCE] * 250, 250)
     yield case("e-251", "E_SCHEMA", "MSG-1", "251 items.", confirm, [FENCE] * 251)

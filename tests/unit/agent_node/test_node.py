@@ -239,7 +239,7 @@ async def test_what_a_job_leaves_running_ends_with_the_job(swarm: MemorySwarm, b
     async with running(AgentRole(seller, config("litter"))):
         await buyer.auction(seller.me, announce("s1", "test.litter"))
         told = json.loads(await buyer.read(await buyer.until(Result, "s1")))
-        assert gone(told["child"])
+        await until(lambda: gone(told["child"]))  # a busy kernel takes a moment to end what was killed
         assert not gone(told["pid"])
 
 
