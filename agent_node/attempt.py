@@ -27,6 +27,9 @@ __all__ = ["GIVE_BACK", "PROGRESS_EVERY_S", "Attempt", "Phase", "Why"]
 
 PROGRESS_EVERY_S: Final = 0.5
 """At most two progress messages a second for one attempt."""
+WAIT_AGAIN_S: Final = 3.0
+WAIT_AGAIN_MOST_S: Final = 60.0
+"""That it waits is said again after so long, and then after twice the time: a message may be lost, and the lease with it."""
 NOTHING: Final = Usage()
 PERSON_MOST_S: Final = 7 * 86_400.0
 """How long a person may take."""
@@ -75,7 +78,9 @@ class Attempt:
     fraction: float = 0.0
     note: str = ""
     state: WorkState = "working"
-    wait_ms: int = 0
+    waits_until: float = 0.0
+    waits_said: int = 0
+    """How often this state was said."""
     said_state: WorkState = "working"
     used: Usage = NOTHING
     partial: list[NamedRef] = field(default_factory=list)
@@ -100,8 +105,11 @@ class Attempt:
             self.step = event.step
             self.fraction = min(1.0, max(0.0, event.fraction))
             self.note = plain(event.note, _NOTE_MAX) if event.note else ""
+        elif event.state != "working" and event.note:
+            self.note = plain(event.note, _NOTE_MAX)
         if event.state != "working" or self.state != "working":
-            self.state, self.wait_ms = event.state, min(_MS_MAX, max(0, event.wait_ms))
+            self.state = event.state
+            self.waits_until = now + min(_MS_MAX, max(0, event.wait_ms)) / 1000
         if event.used is not None or event.partial is not None:
             self._keep(event.used, event.partial)
         if (self.state == "person") == (self.person_since is not None):
@@ -132,12 +140,15 @@ class Attempt:
             return None
         if self.state != self.said_state:
             return float("-inf")
-        if self.step <= self.said_step and not self.changed:
+        if self.step > self.said_step or self.changed:
+            return self.said_at + PROGRESS_EVERY_S
+        if self.state == "working":
             return None
-        return self.said_at + PROGRESS_EVERY_S
+        return self.said_at + min(WAIT_AGAIN_MOST_S, WAIT_AGAIN_S * 2.0 ** min(self.waits_said - 1, 10))
 
     def progress(self, now: float) -> Progress:
         """The progress to say now."""
+        self.waits_said = self.waits_said + 1 if self.state == self.said_state else 1
         self.said_step, self.said_at = self.step, now
         self.said_state, self.changed = self.state, False
         return Progress(
@@ -148,7 +159,7 @@ class Attempt:
             fraction=self.fraction,
             note=self.note,
             state=self.state,
-            wait_ms=self.wait_ms if self.state == "limited" else 0,
+            wait_ms=max(0, round((self.waits_until - now) * 1000)) if self.state == "limited" else 0,
             used=self._used(),
             partial=self.partial,
         )

@@ -31,6 +31,7 @@ from protocol.messages import (
     Hello,
     Item,
     NamedRef,
+    Progress,
     Reject,
     Result,
     ResultAck,
@@ -38,6 +39,7 @@ from protocol.messages import (
     Who,
     Withdraw,
 )
+from protocol.messages.work import WorkState
 
 from . import events as sell
 from .agent import Agent
@@ -63,6 +65,10 @@ _POINTS: Final = (
     "agent.ending.said",
     "agent.acked",
 )
+
+
+_LEASE_MOST = 6
+"""So many times the longest silence that was asked for nothing holds that does not move, when nothing goes wrong."""
 
 
 @dataclass(slots=True)
@@ -299,6 +305,13 @@ class SimAgent(Process):
             self.later(moves + load.wedged_s, self._finish, job)
         elif chance(world.faults.limited):
             self.later(rng.uniform(0, seconds), self._limited, job)
+        elif chance(world.faults.waits):
+            began = rng.uniform(0, seconds)
+            ended = began + rng.uniform(1, 6) * load.quiet_s
+            self._moving(job, began)
+            self.later(began, self._waits, job, rng.random() < 0.5, ended - began)
+            self.later(ended, self._report, job, seconds + ended - began)
+            self.later(seconds + ended - began, self._finish, job)
         else:
             self._moving(job, seconds)
             self.later(seconds, self._finish, job)
@@ -318,10 +331,31 @@ class SimAgent(Process):
         self._moving(job, seconds)
         self.take(sell.WorkProgress(job.key, step, min(1.0, share)))
 
+    def _waits(self, job: _Job, person: bool, seconds: float) -> None:
+        if self._jobs.get(job.key) is job:
+            state: WorkState = "person" if person else "limited"
+            self.take(sell.WorkProgress(job.key, 0, state=state, wait_ms=int(seconds * 1000)))
+
     def _wedged(self, job: _Job) -> None:
         if self._jobs.get(job.key) is job:
             self.world.timeline.note(self.name, f"is wedged at {job.key.subtask}")
             self.world.tally.stuck(job.key, self.peer.node, self.world.timeline.elapsed)
+            if self.world.rng.random() < self.world.faults.chatter:
+                self._chatter(job, self.world.timeline.elapsed)
+
+    def _chatter(self, job: _Job, since: float) -> None:
+        """It is wedged, and says that it works: the same step again and again."""
+        world = self.world
+        calm = world.timeline.elapsed - max(since, world.faults.until_s)
+        if calm > _LEASE_MOST * world.load.quiet_s and self._jobs.get(job.key) is job:
+            raise Broken(f"{job.key.subtask} does not move, and {self.name} still has it after {calm:.0f} s")
+        if self._jobs.get(job.key) is not job or self.core is None or job.key not in self.core.attempts:
+            return
+        key = job.key
+        step = self.core.attempts[key].step
+        item = Progress(subtask=key.subtask, attempt=key.attempt, epoch=key.epoch, step=step, note="on it")
+        self._publish(subjects.work(key.run, self.peer.bus_key), key.run, [item])
+        self.later(2.0, self._chatter, job, since)
 
     def _limited(self, job: _Job) -> None:
         if self._over(job, wrong=None):

@@ -120,7 +120,8 @@ class WorkBook:
             return
         if due <= now:
             step.commands.append(Say(attempt.key.run, attempt.progress(now)))
-        else:
+            due = attempt.progress_due()
+        if due is not None:
             self._timers.set(("progress", attempt.key), due)
 
     def stop(self, attempt: Attempt, why: Why, now: float, step: Step) -> None:

@@ -61,7 +61,11 @@ class Faults:
     """Share of the wrong results that the check of the result sees."""
     limited: float = 0.03
     """Chance that a provider says 429 in an attempt."""
+    waits: float = 0.05
+    """Chance that an attempt waits for a limit of use, or for a person, before it goes on."""
     wedge: float = 0.03
+    chatter: float = 0.5
+    """Share of the wedged attempts whose node goes on to say the step that it said before."""
     slow: float = 0.05
     """Chance that an attempt takes five times as long."""
     liars: float = 0.1
@@ -77,7 +81,7 @@ class Faults:
 HOSTILE: Final = Faults(bounded=0.4)
 CALM: Final = Faults(
     until_s=0, drop=0, double=0, late=0, cuts=0, half_cuts=0, stalls=0, lost_ack=0, store_full=0, die=0, kills=0,
-    power_cuts=0, disk_full=0, skew_s=0, jumps=0, fail=0, bad=0, limited=0, wedge=0, slow=0, liars=0, cancels=0, pauses=0, stops=0,
+    power_cuts=0, disk_full=0, skew_s=0, jumps=0, fail=0, bad=0, limited=0, waits=0, wedge=0, slow=0, liars=0, cancels=0, pauses=0, stops=0,
 )  # fmt: skip
 
 PROFILES: Final = ("none", "mild", "hostile")

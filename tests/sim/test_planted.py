@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from coordinator_node import engine, fold, lane, runs, transitions, watch, work
+from coordinator_node import engine, fold, hedging, lane, runs, transitions, watch, work
 from coordinator_node.orders import Command
 from coordinator_node.sim_actor import SimCoordinator
 from mesh.sim import Broken, World
-from protocol.messages import Result
+from protocol.messages import Progress, Result
 from protocol.records import Accepted, Record
 
 
@@ -84,5 +84,36 @@ def test_attempts_forgotten_by_a_restart_are_caught(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_leak_in_the_count_of_what_is_in_flight_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine.Engine, "end_live", lambda self, live: self.watch.drop(live))
+    end_live = engine.Engine.end_live
+
+    def leaks(self: engine.Engine, live: watch.Live) -> None:
+        end_live(self, live)
+        self.market.fly(live.capability, +1)
+
+    monkeypatch.setattr(engine.Engine, "end_live", leaks)
     assert "in flight" in _caught()
+
+
+def test_a_lease_renewed_by_words_without_work_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    progress = watch.Watch.progress
+
+    def believes(self: watch.Watch, live: watch.Live, item: Progress, now: float) -> bool:
+        live.step = -1
+        return progress(self, live, item, now)
+
+    monkeypatch.setattr(watch.Watch, "progress", believes)
+    # A second node would do the work, and hide it.
+    monkeypatch.setattr(hedging.Hedges, "awarded", lambda self, live: None)
+    assert "does not move" in _caught()
+
+
+def test_a_second_attempt_that_is_forgotten_when_the_first_is_good_is_caught(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(work.Work, "_superseded", lambda self, desk, live: self._engine.end_live(live))
+    assert "another attempt holds" in _caught()
+
+
+def test_work_of_a_paused_run_that_is_awarded_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs.Runs, "_drop_rounds", lambda self, desk, withdraw=False: None)
+    assert "subtask.awarded while" in _caught() or "is awarded while" in _caught()

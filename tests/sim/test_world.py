@@ -62,6 +62,7 @@ def test_the_worlds_are_hostile_enough_to_mean_something() -> None:
         "attempt.failed E_RESTARTED",
         "attempt.failed E_WORK",
         "attempt.refused E_SLOTS",
+        "attempt.state",
         "subtask.cancelled",
         "run.closed OK",
         "run.closed E_CANCELLED",

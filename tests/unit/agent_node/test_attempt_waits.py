@@ -33,6 +33,24 @@ def test_that_work_begins_or_ceases_to_wait_is_said_at_once_though_it_made_no_st
     assert (said.state, said.step) == ("working", 2)
 
 
+@pytest.mark.requirement("MSG-13")
+def test_that_work_waits_is_said_again_since_a_message_may_be_lost() -> None:
+    world = working()
+    world.feed(WorkProgress(key(), 1, note="429", state="limited", wait_ms=30_000))
+    [said] = world.after(3.1)
+    assert (said.step, said.state, said.note) == (1, "limited", "429")
+    assert 26_000 < said.wait_ms < 27_100
+    assert world.after(5.0) == []
+    [said] = world.after(1.1)
+    assert 20_000 < said.wait_ms <= 21_000
+    world.feed(WorkProgress(key(), 2))
+    assert world.after(20) == []
+    world.feed(WorkProgress(key(), 2, note="may I?", state="person"))
+    said = world.after(600)
+    assert {(one.state, one.note) for one in said} == {("person", "may I?")}
+    assert 10 < len(said) < 20
+
+
 def test_what_was_used_and_stored_is_said_with_the_next_word_and_with_the_ending() -> None:
     world = working()
     assert world.feed(WorkProgress(key(), 1, used=Usage(tokens=9), partial=(DRAFT,))) == []
