@@ -26,6 +26,7 @@ from protocol.records import (
 )
 
 from .ledger import Broken
+from .tally import Tally
 
 __all__ = ["Spending", "draw_budgets"]
 
@@ -56,9 +57,11 @@ class Spending:
     Args:
         seed: of what tries spend.
         budgets: what runs may spend.
+        tally: where overshoot is added up.
     """
 
-    def __init__(self, seed: int, budgets: dict[str, Budget]) -> None:
+    def __init__(self, seed: int, budgets: dict[str, Budget], tally: Tally) -> None:
+        self._tally = tally
         self.budgets = budgets
         self.actual: Counter[tuple[str, str]] = Counter()
         """(run, kind) -> what was spent in truth."""
@@ -146,4 +149,5 @@ class Spending:
         for kind in _KINDS:
             limit = None if budget is None else getattr(budget, kind)
             if limit is not None and amounts[run, kind] > limit:
+                self._tally.overshoot += amounts[run, kind] - limit
                 raise Broken(f"run {run}: {amounts[run, kind]} of {kind} {what}, and {limit} is the most")

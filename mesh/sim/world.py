@@ -14,6 +14,7 @@ from collections.abc import Callable
 from random import Random
 from typing import NamedTuple
 
+from protocol.messages import Budget
 from protocol.plan import Plan
 
 from . import clients, trouble
@@ -61,6 +62,7 @@ class World:
         end_s: virtual seconds after which a run that has not ended is a failure.
         thrifty: see `Network`.
         events_min: events below which the history is void.
+        budgets: what runs may spend, by run; small worlds draw them.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class World:
         end_s: float = 1_500.0,
         thrifty: bool = False,
         events_min: int = 50,
+        budgets: dict[str, Budget] | None = None,
     ) -> None:
         self.seed = seed
         self.faults = faults
@@ -105,8 +108,8 @@ class World:
         """Plans that took the place of a run's first one, by digest."""
         self.last = "" if plans else run_id(len(self.plans))
         """A run that begins when the trouble is over, and must succeed: the swarm has to be whole again."""
-        some = [run for run in self.plans if run != self.last]
-        self.spending = Spending(seed, {} if plans else draw_budgets(seed, some, faults.bounded))
+        some = [] if plans else [run for run in self.plans if run != self.last]
+        self.spending = Spending(seed, budgets or draw_budgets(seed, some, faults.bounded), self.tally)
         self.cast = cast or find_cast()
         count = nodes or self.rng.randint(2, 4)
         self.desk = self._coordinator("desk")
