@@ -138,6 +138,39 @@ def test_a_run_can_be_cancelled_and_its_workers_stop(world: Path):
         wait_for("no slot in use", idle)
 
 
+def test_a_run_is_paused_goes_on_and_delivers_without_a_subtask_that_was_stopped(world: Path):
+    with office(world, agents={"ada": AGENT}) as (hub, _):
+        process = start_run(hub, world, "out")
+        wait_for("a node at work", lambda: begun(world))
+        run = hub.json("runs", "ls")["runs"][0]["run"]
+        paused = hub.json("runs", "pause", run[-6:], "--reason", "lunch")
+        assert paused["paused"]
+        assert 1 <= paused["working"] < len(TEXTS)
+
+        def states() -> list[str]:
+            return sorted(entry["status"] for entry in hub.json("runs", "show", run[-6:])["subtask_list"])
+
+        shown = hub.json("runs", "show", run[-6:])
+        at_work = [entry["live"][0] for entry in shown["subtask_list"] if entry["live"]]
+        assert {live["node_name"] for live in at_work} == {"ada"}
+        waiting = next(entry["id"] for entry in shown["subtask_list"] if entry["status"] == "open")
+        assert (
+            hub.json("runs", "cancel", run[-6:], waiting, "--reason", "not needed")["status"] == "cancelling"
+        )
+        (world / "gate").touch()
+        wait_for("nothing to be at work", lambda: "awarded" not in states())
+        now = states()
+        assert now.count("cancelled") == 1
+        assert "accepted" in now
+        if "open" in now:
+            hub.json("runs", "resume", run[-6:])
+        stdout, _ = process.communicate(timeout=60)
+        last = json.loads(stdout.splitlines()[-1])
+        assert (process.returncode, last["outcome"], last["code"]) == (6, "partial", "E_CANCELLED")
+        assert f"{waiting}: cancelled: not needed" in last["message"]
+        assert len(outputs(world, "out")) == len(TEXTS) - 1
+
+
 def test_the_same_goal_with_and_without_a_kill_gives_the_same_report_byte_for_byte(tmp_path: Path):
     from agent_node.documents.samples import sample_files
 
