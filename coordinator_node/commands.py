@@ -251,6 +251,7 @@ def _report(out: Out, view: dict[str, Any], paths: list[Path], took: float) -> N
             "seconds": round(took, 3),
             "files": [str(path) for path in paths],
             "skipped": view["skipped"],
+            "budget": view.get("budget", {}),
         },
     )
 

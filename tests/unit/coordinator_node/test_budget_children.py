@@ -10,7 +10,9 @@ import pytest
 from coordinator_node import orders
 from coordinator_node.budget import Bounds, Ledger, replay
 from coordinator_node.budget_children import ChildRefused
+from coordinator_node.chain import Link
 from coordinator_node.fold import fold
+from coordinator_node.snapshot import dump_state, load_state, state_map
 from mesh.endpoint import CallFailed
 from protocol.messages import Award, Budget, Usage
 from tests.support.builders import a_plan, a_result, a_run, bus_key, node_id, run_id
@@ -228,3 +230,20 @@ async def test_an_absurd_budget_over_the_wire_is_refused(tmp_path: Path, budget:
             await team.submit({"id": "x", "capability": "nobody.does"}, budget=budget)
         assert caught.value.code == "E_BUDGET_VALUE"
         assert team.coordinator.engine.desks == {}
+
+
+@pytest.mark.requirement("BUD-5")
+def test_who_takes_a_run_over_from_a_snapshot_finds_the_same_accounts() -> None:
+    desk = family(Budget(money=1_000_000, children=4))
+    child = begin(desk, 2, Budget(money=300_000))
+    begin(desk, 3, Budget(money=100_000))
+    work(desk, child, 90_000)
+    state = desk.engine.desks[PARENT].state
+    link = Link(7, bytes(32), state.records, True)
+    loaded = load_state(PARENT, dump_state(state_map(state), link))
+    assert loaded is not None
+    before, after = Ledger(), Ledger()
+    replay(before, state)
+    replay(after, loaded[0])
+    assert after.accounts == before.accounts
+    assert after.account(("run", PARENT)).reserved["money"] == 250_000
