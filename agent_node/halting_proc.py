@@ -23,8 +23,8 @@ from .running_proc import FOLDER, entries, kill_entries, still_there
 
 __all__ = ["LocalHalt", "halt_local", "lift_local"]
 
-_ASK_S: Final = 2.0
-"""How long the daemon may take before its agents are killed from here."""
+_ASK_S: Final = 1.0
+"""How long the daemon may take before its agents are killed from here; and so long again before it is called silent."""
 _END_S: Final = 1.5
 """How long a busy system may take to end what was killed."""
 _POLL_S: Final = 0.02
@@ -50,6 +50,8 @@ def halt_local(home: Home, why: str, *, clock: Clock | None = None) -> LocalHalt
     daemon = _told(home, pid, mark, clock)
     seen |= still_there(entries(folder))
     kill_entries(entries(folder))
+    if daemon == "silent":
+        daemon = _obeys(home, pid, mark, clock)
     left = _until_gone(folder, clock)
     return LocalHalt(len(seen - left), len(left), daemon, pid)
 
@@ -74,6 +76,10 @@ def _told(home: Home, pid: int | None, mark: str, clock: Clock) -> Literal["obey
         return "none"
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.kill(pid, signal.SIGUSR1)
+    return _obeys(home, pid, mark, clock)
+
+
+def _obeys(home: Home, pid: int | None, mark: str, clock: Clock) -> Literal["obeyed", "silent", "none"]:
     end = clock.monotonic() + _ASK_S
     while clock.monotonic() < end:
         if obeyed_mark(home) == mark == local_mark(home):

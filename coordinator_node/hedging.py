@@ -95,7 +95,7 @@ class Hedges:
         out = self._engine.watch.of((desk.run, name))
         return (
             desk.state.status == "open"
-            and not desk.state.paused
+            and not (desk.state.paused or self._engine.halted)
             and not subtask.cancelling
             and not subtask.hedged
             and len(out) == 1
