@@ -373,9 +373,12 @@ class RunsService:
                 continue
             state, content = found
             plan = content.plan if content else None
-            runs.append(
-                summary_view(state, plan.goal if plan else "", name, planner=plan.planner if plan else "")
+            summary = summary_view(
+                state, plan.goal if plan else "", name, planner=plan.planner if plan else ""
             )
+            if state.run in self._role.engine.desks:  # whose state is ahead of the journal
+                summary["records"] = self._role.store.count(state.run)
+            runs.append(summary)
         return Reply(ok=True, data={"runs": runs})
 
     def _nodes(self) -> JsonObject:

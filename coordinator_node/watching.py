@@ -47,11 +47,10 @@ class Ask(NamedTuple):
 
 
 class Listed(NamedTuple):
-    """A run as a coordinator lists it: how many records it has, and whether it is closed."""
+    """A run as a coordinator lists it, and how many records of it are in the journal."""
 
     run: str
     records: int
-    closed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +107,10 @@ class RunFeed:
     def exists(self, seq: int) -> None:
         """There is an event with this number."""
         self._known = max(self._known, seq)
+
+    def settle(self) -> None:
+        """What was not told is not waited for, until it is heard of again."""
+        self._known = self.seq
 
     def live(self, events: Iterable[Event]) -> list[Event]:
         """Events from the bus; returns those to tell now."""
@@ -199,6 +202,7 @@ class SwarmFeed:
         """The oldest run that the first list had, if there may be older ones."""
 
         self._unlisted: list[str] = []
+        self._aside: set[str] = set()
 
     ended = False
 
@@ -215,7 +219,11 @@ class SwarmFeed:
     @property
     def checks(self) -> list[Ask]:
         """Pages that show whether something was missed, of open runs about which the last list said nothing."""
-        return [Ask(run, self._feeds[run].seq) for run in self._unlisted if run in self._feeds]
+        return [
+            Ask(run, self._feeds[run].seq)
+            for run in self._unlisted
+            if run in self._feeds and run not in self._aside
+        ]
 
     def listed(self, runs: Sequence[Listed], *, whole: bool) -> list[Told]:
         """The newest runs as a coordinator lists them; `whole`: there are no older ones. Returns what to tell now."""
@@ -232,13 +240,10 @@ class SwarmFeed:
         for told in waiting:
             first = told.event.seq - (not told.event.volatile)
             heard[told.run] = min(first, heard.get(told.run, first))
-        for entry in runs:
-            if entry.closed and entry.run not in heard:
-                self._end(entry.run)
-            else:
-                first = min(entry.records, heard.get(entry.run, entry.records))
-                feed = self._feeds[entry.run] = RunFeed(entry.run, first)
-                feed.exists(entry.records)
+        for entry in runs:  # those that have ended too: what comes late is told
+            first = min(entry.records, heard.get(entry.run, entry.records))
+            feed = self._feeds[entry.run] = RunFeed(entry.run, first)
+            feed.exists(entry.records)
         return [again for told in waiting for again in self.live(told.run, [told.event])]
 
     def _later(self, entry: Listed) -> None:
@@ -266,6 +271,7 @@ class SwarmFeed:
 
     def page(self, page: Page) -> list[Told]:
         """Events from a journal; returns what to tell now."""
+        self._aside.discard(page.run)
         feed = self._feeds.get(page.run)
         return [] if feed is None else self._from(feed, feed.page(page))
 
@@ -274,10 +280,11 @@ class SwarmFeed:
         if run in self._feeds:
             self._feeds[run].exists(seq)
 
-    def gone(self, run: str) -> None:
-        """Nobody knows the run any more."""
+    def aside(self, run: str) -> None:
+        """The run cannot be read now: it waits until there is news of it."""
         if run in self._feeds:
-            self._end(run)
+            self._feeds[run].settle()
+            self._aside.add(run)
 
     def _from(self, feed: RunFeed, events: list[Event]) -> list[Told]:
         if feed.ended:
@@ -289,6 +296,7 @@ class SwarmFeed:
 
     def _end(self, run: str) -> None:
         self._feeds.pop(run, None)
+        self._aside.discard(run)
         self._ended[run] = None
         if len(self._ended) > _ENDED_MAX:
             self._ended.popitem(last=False)

@@ -120,6 +120,11 @@ class Watcher:
     # --- the consumer's side ---
 
     @property
+    def begun(self) -> bool:
+        """Whether it is known what there was before: of all runs, everything that happens from here on is told."""
+        return self._feed.begun
+
+    @property
     def ended(self) -> bool:
         """Whether everything was told and nothing more will come."""
         return self._over and not self._told and self._failure is None
@@ -253,8 +258,8 @@ class Watcher:
         except CallFailed as error:
             if isinstance(self._feed, SwarmFeed) and not passing(error):
                 # One run that cannot be read must not end the watch of all others.
-                log.warning("run %s cannot be watched: %s", ask.run[-6:], error)
-                self._feed.gone(ask.run)
+                log.info("run %s cannot be watched now: %s", ask.run[-6:], error)
+                self._feed.aside(ask.run)
                 return
             raise
         self._tell(self._feed.page(page))
@@ -271,10 +276,7 @@ class Watcher:
             await self._list(feed)
             return
         entries: list[Any] = reply.data["runs"]  # type: ignore[assignment]
-        runs = [
-            Listed(entry["run"], entry.get("records", 0), entry["status"] in ("closed", "halted"))
-            for entry in entries
-        ]
+        runs = [Listed(entry["run"], entry.get("records", 0)) for entry in entries]
         self._tell(feed.listed(runs, whole=len(runs) < self._listed))
 
     def _passing(self, error: MeshError) -> bool:

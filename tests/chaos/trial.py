@@ -20,6 +20,7 @@ from protocol.records import Owned, RunClosed, RunOpened
 from .checker import History, Verdict, judge
 from .load import Load
 from .swarm import Chaos
+from .watcher import Onlooker
 
 __all__ = ["Batch", "Blow", "Trial", "busy", "owners_at", "play"]
 
@@ -56,15 +57,22 @@ async def busy(chaos: Chaos, batch: Batch, **load: Any) -> AsyncIterator[Load]:
     """People hand in goals while the block runs; afterwards everything must come to its end, and is judged."""
     people = Load(chaos, random.Random(batch.seed), **load)
     await people.listen()
+    onlooker = Onlooker(chaos.client.endpoint)
     async with asyncio.TaskGroup() as tasks:
+        watching = tasks.create_task(onlooker.watch())
+        await onlooker.ready.wait()
         working = tasks.create_task(people.keep_busy())
         try:
             yield people
         except BaseException:
             working.cancel()
+            watching.cancel()
             raise
         people.enough.set()
         await working
+        ended = [run for run, asked in people.runs.items() if asked.closed]
+        people.problems += await onlooker.missed(ended)
+        watching.cancel()
     batch.verdict, batch.history = await judge(chaos, people)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 from collections.abc import AsyncIterator, Callable
@@ -17,10 +18,11 @@ from coordinator_node.watching_pages import EventPages
 from coordinator_node.watching_wire import Ears, fetch_page, find_run
 from mesh.bus import Msg
 from mesh.endpoint import CallFailed, Endpoint
+from mesh.errors import StoreUnavailable
 from protocol import subjects
 from protocol.codec import pack
 from protocol.ids import new_run_id
-from protocol.messages import Event, Reply, Type
+from protocol.messages import Event, ListRuns, Reply, Type
 from protocol.records import CancelRequested, Record
 from protocol.registry import BODY_BYTES_MAX, BODY_NODES_MAX
 from tests.support.endpoint_memory import MemorySwarm
@@ -249,7 +251,7 @@ async def test_watchers_of_one_connection_do_not_take_each_others_events(team: T
     endpoint = await team.swarm.join("watcher", ["client"])
     ears = Ears(endpoint)
     async with Watcher(endpoint, None, ears=ears) as everything:
-        await team.until(lambda: everything._feed.begun)
+        await team.until(lambda: everything.begun)
         runs = [await team.submit(*MANY[:4]) for _ in range(3)]
         for run in [runs[0], *runs]:  # two of them watch the same run
             told = await all_of(Watcher(endpoint, run, ears=ears))
@@ -271,7 +273,7 @@ async def test_what_came_before_a_watcher_of_all_runs_is_not_told_and_what_it_mi
     endpoint = await team.swarm.join("watcher", ["client"])
     Deaf(endpoint, lambda _: "lost")
     async with Watcher(endpoint, None) as watcher:
-        await team.until(lambda: watcher._feed.begun)
+        await team.until(lambda: watcher.begun)
         start = len(await records_of(team, before))
         during = await team.submit({"id": "two", "capability": "test.later"})
         await team.work("ann", agents=[AGENT])
@@ -345,7 +347,7 @@ async def test_a_broken_journal_is_said_at_once_and_keeps_no_other_run_from_bein
     assert refusal.value.hint
     ears = Ears(eye)
     async with Watcher(eye, None, ears=ears) as everything:
-        await team.until(lambda: everything._feed.begun)
+        await team.until(lambda: everything.begun)
         run = await team.submit({"id": "one", "capability": "test.later"})
         await team.work("ann", agents=[AGENT])
         assert durable(await all_of(Watcher(eye, run, ears=ears)))[-1].kind == "run.closed"
@@ -357,11 +359,42 @@ async def test_a_broken_journal_is_said_at_once_and_keeps_no_other_run_from_bein
             kinds.append(one.event.kind)
 
 
+async def test_a_run_that_is_listed_before_it_is_written_is_not_given_up(
+    team: Team, eye: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    role = await team.coordinate()
+    await team.work("ann", noop=True)
+
+    async def down(*_: Any, **__: Any) -> int:
+        raise StoreUnavailable("the journal does not answer")
+
+    async with Watcher(eye, None) as watcher:
+        await team.until(lambda: watcher.begun)
+        run = team.new_run()
+        async with asyncio.TaskGroup() as tasks:
+            with monkeypatch.context() as patch:
+                patch.setattr(role.endpoint.journal, "append", down)
+                tasks.create_task(team.submit(*MANY[:2], run=run))
+                await team.until(lambda: run in role.engine.desks)
+                for _ in range(3):
+                    watcher._on_connected()
+                    await team.until(lambda: not watcher._check_now)
+                [listed] = (await team.ask(ListRuns())).data["runs"]  # type: ignore[misc]
+                assert (listed["run"], listed["records"]) == (run, 0)
+        seen: list[Event] = []
+        while not seen or seen[-1].kind != "run.closed":
+            one = await watcher.next(20)
+            assert one is not None
+            if not one.event.volatile:
+                seen.append(one.event)
+    assert [event.seq for event in seen] == list(range(1, len(seen) + 1))
+
+
 async def test_a_run_that_is_gone_does_not_end_the_watch_of_all(team: Team, eye: Endpoint) -> None:
     role = await team.coordinate()
     await team.work("ann", noop=True)
     async with Watcher(eye, None, patience_s=0.1) as watcher:
-        await team.until(lambda: watcher._feed.begun)
+        await team.until(lambda: watcher.begun)
         gone = new_run_id(1.0, bytes(10))
         stray = Event(seq=5, at_ms=1, kind="run.owned")
         await role.endpoint.send(subjects.events(gone), [stray], run=gone)
