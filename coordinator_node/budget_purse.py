@@ -65,6 +65,7 @@ _MARGIN: Final = 1.5
 """Prices and estimates are such: half as much again is set aside if it is there, and is the attempt's cap."""
 _FLOOR: Final = 10_000
 """Micro-credits; less is not worth to be told apart."""
+_DOUBLED_MOST: Final = 10
 _WARN: Final = 0.8
 _SHORTEST_MS: Final = 100
 _DAY_S: Final = 86_400
@@ -198,6 +199,8 @@ class Purse:
         """What to set aside for a bid, or what there is too little of."""
         scopes = self._scopes(desk.run, subtask.skeleton.id, node, bid.agent)
         found: dict[str, int] = dict.fromkeys(KINDS, NO_BOUND)
+        # What was not enough for an earlier try may be for one that gets twice as much.
+        more = min(_DOUBLED_MOST, sum(attempt.code == "E_BUDGET" for attempt in subtask.attempts))
         for kind in _AT_AWARD:
             tight = self.ledger.tightest(scopes, kind)
             if tight is None:
@@ -206,7 +209,7 @@ class Purse:
             needed, wanted = self._wish(desk, subtask, kind, bid, account)
             if account.room(kind) < needed:
                 return account.short(scope, kind, needed)
-            found[kind] = min(wanted, account.room(kind))
+            found[kind] = min(wanted << more, account.room(kind))
         return Usage(**found)
 
     def _wish(

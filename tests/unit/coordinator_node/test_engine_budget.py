@@ -415,3 +415,19 @@ def test_a_note_is_told_to_watchers_in_a_sentence() -> None:
     assert data["message"] == "80 % of the money is used: 4 credits of 5 credits"
     stop = note.model_copy(update={"level": "stop", "scope": "node nas", "used": 5_000_000})
     assert "budget of node nas has no money left" in str(event_data(stop, str)[2]["message"])
+
+
+def test_a_try_after_one_that_had_too_little_gets_twice_as_much_and_no_node_is_blamed() -> None:
+    desk = begin(budget=Budget(money=10_000_000))
+    given = []
+    for who in "ababab":
+        if (desk.run, "one") in desk.engine.auction:
+            desk.bid(who)
+            desk.decline("b" if who == "a" else "a")
+        if desk.subtask().status == "awarded":
+            given.append(desk.subtask().attempts[-1].reserved)
+            desk.work(who, used(a_failed("one", attempt=len(given), code="E_BUDGET"), money=1_000))
+        desk.wait(6)
+    assert [amounts.money for amounts in given if amounts] == [150_000, 300_000, 600_000]
+    assert desk.subtask().code == "E_BUDGET"
+    assert desk.engine.history.of(node_id("a"), "text.work").failed == 0
