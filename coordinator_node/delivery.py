@@ -16,6 +16,8 @@ from mesh.workspace import Artifacts
 from protocol.artifact import ArtifactRef
 from protocol.errors import ZwermError
 
+from .naming import told_apart
+
 __all__ = [
     "PROVENANCE",
     "OutputError",
@@ -156,16 +158,11 @@ def write_provenance(view: Mapping[str, Any], folder: Path) -> Path:
 
 def unique_names(views: Iterable[Mapping[str, Any]]) -> list[tuple[str, Mapping[str, Any]]]:
     """File names for deliverables: the second `report.md` becomes `report-2.md`."""
-    taken: set[str] = set()
-    named = []
-    for view in views:
-        name = safe_name(str(view["name"]))
-        stem, dot, suffix = name.rpartition(".")
-        number = 2
-        candidate = name
-        while candidate in taken:
-            candidate = f"{stem}-{number}{dot}{suffix}" if dot else f"{name}-{number}"
-            number += 1
-        taken.add(candidate)
-        named.append((candidate, view))
-    return named
+    kept = list(views)
+    names = told_apart([safe_name(str(view["name"])) for view in kept], _numbered)
+    return list(zip(names, kept, strict=True))
+
+
+def _numbered(name: str, number: int) -> str:
+    stem, dot, suffix = name.rpartition(".")
+    return f"{stem}-{number}{dot}{suffix}" if dot else f"{name}-{number}"

@@ -19,6 +19,7 @@ from protocol.messages import Missing
 from protocol.messages.base import JsonObject
 
 from .errors import PlanInvalid
+from .naming import told_apart
 
 __all__ = ["FILES_MAX", "FILE_BYTES_MAX", "SKIPPED_MAX", "FoundFile", "InputsError", "gather", "read_plan"]
 
@@ -92,7 +93,10 @@ def gather(paths: Sequence[Path]) -> tuple[list[FoundFile], list[Missing]]:
     if not found:
         why = "; ".join(f"{item.name}: {item.message}" for item in skipped[:3]) or "the folder is empty"
         raise InputsError(f"there is no file to work on ({why})", "Give a folder or files with -i.")
-    return _unique(sorted(found)), skipped
+    files = sorted(found)
+    # A second `a.txt` is called `a (2).txt`, so that its kind can still be told.
+    names = told_apart([file.name for file in files], lambda name, count: _shortened(_numbered(name, count)))
+    return [file._replace(name=name) for file, name in zip(files, names, strict=True)], skipped
 
 
 def read_plan(path: Path) -> JsonObject:
@@ -170,21 +174,6 @@ def media_type_of(name: str) -> str:
     """The media type that a file's name says; agents look at the content too."""
     suffix = Path(name).suffix.lower()
     return _TYPES.get(suffix) or mimetypes.guess_type(name)[0] or "application/octet-stream"
-
-
-def _unique(files: list[FoundFile]) -> list[FoundFile]:
-    """The files under names that are all different: a second `a.txt` is called `a (2).txt`, so that its kind can still be told."""
-    taken = {file.name for file in files}
-    seen: set[str] = set()
-    result = []
-    for file in files:
-        name, count = file.name, 1
-        while name in seen or (count > 1 and name in taken):
-            count += 1
-            name = _shortened(_numbered(file.name, count))
-        seen.add(name)
-        result.append(file._replace(name=name))
-    return result
 
 
 def _printable(name: str) -> str:
