@@ -33,6 +33,7 @@ from .events import (
     InputsCached,
     LoadMeasured,
     LocalRecord,
+    RoomMeasured,
     Say,
     Step,
     StopAsked,
@@ -45,7 +46,7 @@ from .events import (
 )
 from .history import History
 from .outbox import Outbox, OutboxEntry, replay
-from .policy import AgentSpec, Facts, Limits, consider
+from .policy import DISK_FULL, AgentSpec, Facts, Limits, consider
 from .slots import Pool, Slots
 from .timers import Timers
 from .workbook import WorkBook
@@ -81,6 +82,8 @@ class Agent:
         self.history = history
         self.draining = False
         self.halted = False
+        self.room = True
+        """Whether the disk has room for new work."""
         pools = {spec.name: Pool(spec.slots, spec.queue, spec.shared) for spec in specs}
         self.slots = Slots(limits.slots, pools)
         self._timers: Timers[tuple[Any, ...]] = Timers()
@@ -103,6 +106,7 @@ class Agent:
             WorkFailed: self._ended,
             WorkStopped: self._ended,
             LoadMeasured: self._measured,
+            RoomMeasured: self._room,
             InputsCached: self._inputs_cached,
             Connected: self._connected,
             DrainAsked: self._drain,
@@ -186,6 +190,7 @@ class Agent:
                 data_class=event.data_class,
                 draining=self.draining,
                 halted=self.halted,
+                cramped=not self.room,
                 now=now,
             )
             if answer is not None:
@@ -221,7 +226,15 @@ class Agent:
         )
         # The load was weighed when the bid was made; now the node is bound by it.
         facts = Facts(
-            award.capability, data_class, size, len(award.inputs), self.draining, 0.0, room, self.halted
+            award.capability,
+            data_class,
+            size,
+            len(award.inputs),
+            self.draining,
+            0.0,
+            room,
+            self.halted,
+            not self.room,
         )
         refusal = consider(spec, self.limits, facts)
         if spec is None or refusal is not None:
@@ -296,6 +309,12 @@ class Agent:
 
     def _measured(self, event: LoadMeasured, now: float, step: Step) -> None:
         self._bids.load = min(1.0, max(0.0, event.load))
+
+    def _room(self, event: RoomMeasured, now: float, step: Step) -> None:
+        self.room = event.room
+        if not event.room:
+            self._bids.drop_all()
+            self._work.give_back_waiting("E_DISK_FULL", DISK_FULL, step)
 
     def _inputs_cached(self, event: InputsCached, now: float, step: Step) -> None:
         for digest in event.gone:

@@ -69,6 +69,7 @@ class BidBook:
         draining: bool,
         now: float,
         halted: bool = False,
+        cramped: bool = False,
     ) -> Bid | Decline | None:
         """Bid or decline; None for an announcement that a newer round has replaced."""
         place = (run, announce.subtask)
@@ -90,6 +91,7 @@ class BidBook:
                 self.load,
                 self._slots.room(spec.name) and not self.outlasts(spec, announce.capability, size),
                 halted,
+                cramped,
             )
             refused = consider(spec, self._limits, facts)
             if refused is not None:

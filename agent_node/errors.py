@@ -12,7 +12,16 @@ import unicodedata
 from protocol.errors import ZwermError
 from protocol.messages import Usage
 
-__all__ = ["CODE", "AdapterError", "AgentError", "ConfigError", "OutboxError", "WorkError", "plain"]
+__all__ = [
+    "CODE",
+    "AdapterError",
+    "AgentError",
+    "ConfigError",
+    "OutboxError",
+    "OutboxFull",
+    "WorkError",
+    "plain",
+]
 
 CODE = re.compile(r"[EW]_[A-Z0-9_]{1,40}\Z")
 """What a failure's code looks like on the wire (SPEC MSG-2)."""
@@ -42,6 +51,10 @@ class OutboxError(AgentError):
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__("E_OUTBOX", message, hint)
+
+
+class OutboxFull(OutboxError):
+    """There is no room for it on the disk now; nothing of it was written."""
 
 
 class WorkError(AgentError):

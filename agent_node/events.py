@@ -48,6 +48,7 @@ __all__ = [
     "InputsCached",
     "LoadMeasured",
     "LocalRecord",
+    "RoomMeasured",
     "Say",
     "Start",
     "Step",
@@ -189,6 +190,13 @@ class LoadMeasured:
 
 
 @dataclass(frozen=True, slots=True)
+class RoomMeasured:
+    """Whether the disk has room for new work."""
+
+    room: bool
+
+
+@dataclass(frozen=True, slots=True)
 class InputsCached:
     """Artifacts that this node holds a copy of, by the first 8 bytes of their digest -> size; `gone` were evicted."""
 
@@ -240,6 +248,7 @@ Event: TypeAlias = (
     | WorkFailed
     | WorkStopped
     | LoadMeasured
+    | RoomMeasured
     | InputsCached
     | Connected
     | DrainAsked

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import shutil
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -41,19 +42,21 @@ from .adapters import LeftOut, Place, build
 from .agent import Agent
 from .cache_file import InputCache
 from .config import load_config
-from .errors import AgentError, OutboxError
+from .errors import AgentError, OutboxError, OutboxFull
 from .events import (
     Acked,
     Announced,
     Awarded,
     BidsRejected,
     CancelAsked,
+    Command,
     Connected,
     DrainAsked,
     Event,
     HaltAsked,
     HaltLifted,
     LoadMeasured,
+    RoomMeasured,
     Say,
     Start,
     Step,
@@ -64,6 +67,7 @@ from .events import (
 )
 from .executor import Executor
 from .history import History
+from .keeping import Keeper
 from .load_proc import LoadMeter
 from .outbox_file import OutboxFile
 from .policy import Limits
@@ -83,6 +87,8 @@ _STOP_S: Final = 4.0
 """How long killing what runs, and saying so, may take when the node goes down."""
 _HALT_S: Final = 3.0
 """How long ending everything may take after an order to halt, before what was ended so far is said."""
+_LEAST_BYTES: Final = 8 << 20
+"""With less room than this, or a twentieth of the disk, nothing new is taken."""
 _SAY_S: Final = 1.0
 """How long the last messages may take to leave."""
 _ENDINGS: Final = (Result, Failed, Cancelled)
@@ -124,7 +130,11 @@ class AgentRole:
             restored=self.outbox.open(),
             now=self._now(),
         )
-        self.outbox.rewrite(self.agent.records())
+        self._keeper = Keeper(self.outbox)
+        try:
+            self.outbox.rewrite(self.agent.records())
+        except OutboxFull as error:  # what it holds already is the same, only longer
+            self._keeper.filled(error)
         cache = InputCache(endpoint.home / "cache", section.cache_mib << 20)
         self._executor = Executor(
             self._adapters, endpoint.artifacts, endpoint.me, jobs, self._clock, self._take, cache
@@ -222,6 +232,8 @@ class AgentRole:
         event = _event_of(received)
         if event is None:
             return
+        if isinstance(event, (Announced, Awarded)):
+            self._look_at_disk()
         if isinstance(event, Awarded) and not self.endpoint.halts.sure:
             self._deferred.append(event)  # it may be that the swarm was halted while this node was away
         else:
@@ -286,12 +298,10 @@ class AgentRole:
     # --- out ---
 
     def _carry_out(self, step: Step) -> None:
-        if step.records:
-            self.outbox.append(step.records)
-        if self.outbox.unsynced and any(map(_bounded, step.commands)):
-            # What a power cut made us forget we would begin again when its award comes again, and spend twice what was set aside once.
-            self.outbox.sync()
-        for command in step.commands:
+        self._do(self._keeper.admit(step))
+
+    def _do(self, commands: Iterable[Command]) -> None:
+        for command in commands:
             if isinstance(command, Say):
                 if isinstance(command.item, _ENDINGS):
                     self._endings.append(command)
@@ -323,8 +333,13 @@ class AgentRole:
             try:
                 if self.outbox.unsynced:
                     await asyncio.to_thread(self.outbox.sync)
-                if self.outbox.grown:
+                if self.outbox.grown and not self._keeper.full:
                     self.outbox.rewrite(self.agent.records())
+            except OutboxFull as error:
+                self._keeper.filled(error)
+                if self.outbox.unsynced:  # not on the disk yet, so not said
+                    self._endings = batch + self._endings
+                    continue
             except OutboxError as error:
                 self._failure = error
                 self._broken.set()
@@ -363,10 +378,37 @@ class AgentRole:
         count = 0
         while True:
             await asyncio.sleep(_MEASURE_S)
+            self._retry_disk()
             self._take(LoadMeasured(self._meter.measure()))
             count += 1
             if count % _SAVE_EVERY == 0:
                 self._save_history()
+
+    def _look_at_disk(self) -> None:
+        """Take no new work while the disk is nearly full: what it holds back is for the records of work that was taken."""
+        disk = os.statvfs(self.endpoint.home)
+        least = min(_LEAST_BYTES, disk.f_blocks * disk.f_frsize // 20)
+        room = not self._keeper.full and disk.f_bavail * disk.f_frsize >= least
+        if room != self.agent.room:
+            if room:
+                log.warning("there is room on the disk again: work is taken")
+            else:
+                home = self.endpoint.home
+                log.warning(
+                    "the disk of %s is full: no work is taken until %d KiB are free", home, least >> 10
+                )
+            self._take(RoomMeasured(room))
+
+    def _retry_disk(self) -> None:
+        if self._keeper.full:
+            try:
+                self._do(self._keeper.retry())
+            except OutboxError as error:
+                self._failure = error
+                self._broken.set()
+            if self._endings:
+                self._something_ended.set()
+        self._look_at_disk()
 
     # --- start and end ---
 
@@ -433,11 +475,6 @@ def _event_of(received: Received) -> Event | None:
     }
     make = plain.get(kind)
     return make(run, items) if make is not None else None
-
-
-def _bounded(command: object) -> bool:
-    """Whether work begins that may spend only so much."""
-    return isinstance(command, Start) and command.award.caps is not None
 
 
 async def _first_of(tasks: asyncio.TaskGroup, *events: asyncio.Event) -> None:

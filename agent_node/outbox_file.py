@@ -9,6 +9,7 @@ start or when it has grown. Counterpart: `outbox.replay` folds the records.
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import struct
@@ -22,7 +23,7 @@ from pydantic import ValidationError
 
 from protocol.messages import Cancelled, Failed, Result
 
-from .errors import OutboxError
+from .errors import OutboxError, OutboxFull
 from .events import AttemptKey, Ended, Fenced, Forgot, LocalRecord, Terminal, Took
 
 __all__ = ["COMPACT_BYTES", "OutboxFile", "encode", "parse"]
@@ -31,6 +32,7 @@ log = logging.getLogger("zwerm.agent.outbox")
 
 COMPACT_BYTES: Final = 4 << 20
 """Rewrite the file when it has grown by this much."""
+_NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _HEAD: Final = struct.Struct(">II")
 _FRAME_MAX: Final = 4 << 20
 _ITEMS: Final[dict[str, type[Terminal]]] = {"r": Result, "f": Failed, "c": Cancelled}
@@ -112,10 +114,11 @@ class OutboxFile:
         return records
 
     def append(self, records: Iterable[LocalRecord]) -> None:
-        """Write records behind what is there.
+        """Write records behind what is there, all of them or none.
 
         Raises:
-            OutboxError: they are not all written; the node must not act on them.
+            OutboxFull: there is no room now.
+            OutboxError: they are not written; the node must not act on them.
         """
         data = b"".join(map(encode, records))
         try:
@@ -123,6 +126,9 @@ class OutboxFile:
             while written < len(data):
                 written += os.write(self._descriptor, data[written:])
         except OSError as error:
+            # A frame that was begun would hide everything that is written behind it later.
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._descriptor, self._size)
             raise self._failed(error) from None
         self._size += len(data)
         self._unsynced = True
@@ -193,7 +199,10 @@ class OutboxFile:
             os.close(folder)
 
     def _failed(self, error: OSError) -> OutboxError:
-        return OutboxError(
+        kind = OutboxFull if error.errno in _NO_ROOM else OutboxError
+        return kind(
             f"the record of this node's work, {self.path}, cannot be kept: {error.strerror}",
-            "Make room on the disk or correct the permissions, then start the node again.",
+            "Make room on the disk: the node then goes on by itself."
+            if kind is OutboxFull
+            else "Correct the permissions, or replace the disk, then start the node again.",
         )

@@ -14,8 +14,9 @@ from protocol.messages import AgentCard, Usage
 
 from .history import Prior
 
-__all__ = ["AgentSpec", "Facts", "Limits", "Refusal", "allowed", "consider"]
+__all__ = ["DISK_FULL", "AgentSpec", "Facts", "Limits", "Refusal", "allowed", "consider"]
 
+DISK_FULL = "its disk is full, so it takes no new work until there is room"
 _PRIOR = Prior(0.5, 0.5)
 _NOTHING = Usage()
 _CLASSES = ("public", "internal", "confidential", "restricted")
@@ -89,6 +90,8 @@ class Facts(NamedTuple):
     load: float
     room: bool
     halted: bool = False
+    cramped: bool = False
+    """The disk is full."""
 
 
 class Refusal(NamedTuple):
@@ -118,6 +121,8 @@ def consider(spec: AgentSpec | None, limits: Limits, facts: Facts) -> Refusal | 
         return Refusal("E_DRAINING", "this node is going down and takes nothing new")
     if facts.halted:
         return Refusal("E_HALTED", "its agents were stopped by order and take nothing")
+    if facts.cramped:
+        return Refusal("E_DISK_FULL", DISK_FULL)
     if facts.load > limits.max_load:
         return Refusal(
             "E_LOAD", f"its processors are {facts.load:.0%} busy; the owner allows {limits.max_load:.0%}"

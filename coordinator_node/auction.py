@@ -31,7 +31,7 @@ Key = tuple[str, str]
 Afford = Callable[[Key, str, Bid], tuple[str, str] | None]
 """(subtask, node, its bid) -> why it cannot be paid, as code and words."""
 UNPAID: Final = frozenset({"E_BUDGET", "E_UNPRICED"})
-BUSY: Final = frozenset({"E_SLOTS", "E_LOAD", "E_DRAINING", "E_LIMIT", "E_HALTED"})
+BUSY: Final = frozenset({"E_SLOTS", "E_LOAD", "E_DRAINING", "E_LIMIT", "E_HALTED", "E_DISK_FULL"})
 """Declines that may be otherwise in a moment."""
 _ENOUGH: Final = 8
 """Bids with a free slot that close a round early, once half of those asked have answered: more improve the price by little."""

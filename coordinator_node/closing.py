@@ -34,7 +34,17 @@ __all__ = [
 ]
 
 BLAMELESS: Final = frozenset(
-    {"E_NODE_GONE", "E_RESTARTED", "E_LEASE", "E_DRAINING", "E_SHUTDOWN", "E_CANCELLED", "E_HALTED"}
+    {
+        "E_NODE_GONE",
+        "E_RESTARTED",
+        "E_LEASE",
+        "E_DRAINING",
+        "E_SHUTDOWN",
+        "E_CANCELLED",
+        "E_HALTED",
+        "E_DISK",
+        "E_DISK_FULL",
+    }
 )
 """Ends of attempts that say more about a device than about the work."""
 _POLITE: Final = frozenset({"E_DRAINING", "E_SHUTDOWN", "E_CANCELLED"})

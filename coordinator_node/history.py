@@ -30,7 +30,16 @@ _RATIO_MAX: Final = 8.0
 _CLAIMS_PRIOR: Final = 4.0
 """How many results a node's word is taken for its deed, before it is corrected by half of what it was off."""
 _BLAMELESS: Final = frozenset(
-    {"E_BUDGET", "E_CANCELLED", "E_DRAINING", "E_SHUTDOWN", "E_RESTARTED", "E_HALTED", "E_SUPERSEDED"}
+    {
+        "E_BUDGET",
+        "E_CANCELLED",
+        "E_DISK_FULL",
+        "E_DRAINING",
+        "E_HALTED",
+        "E_RESTARTED",
+        "E_SHUTDOWN",
+        "E_SUPERSEDED",
+    }
 )
 
 

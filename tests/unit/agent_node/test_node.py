@@ -18,6 +18,7 @@ import pytest
 from agent_node.errors import OutboxError
 from agent_node.events import LoadMeasured
 from agent_node.node import AgentRole
+from agent_node.policy import DISK_FULL
 from protocol.artifact import ArtifactRef
 from protocol.messages import (
     Bid,
@@ -437,25 +438,51 @@ async def test_the_next_step_finds_its_input_on_the_node_that_made_it(
         assert (await buyer.until(Bid, "s3")).local_bytes == 0
 
 
-async def test_a_disk_that_is_full_stops_the_role_with_a_reason(
+async def test_a_disk_that_cannot_be_written_any_more_stops_the_role_with_a_reason(
     swarm: MemorySwarm, buyer: Buyer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seller = await swarm.join("seller")
     role = AgentRole(seller, config(noop=True))
     stop = asyncio.Event()
 
-    def full(*_: object) -> int:
-        raise OSError(errno.ENOSPC, "No space left on device")
+    def broken(*_: object) -> int:
+        raise OSError(errno.EIO, "Input/output error")
 
     task = asyncio.ensure_future(role.run(stop))
     await asyncio.sleep(0)
     await buyer.announce(announce("s0", "demo.noop"))
     await buyer.until(Bid, "s0")
-    monkeypatch.setattr("agent_node.outbox_file.os.write", full)
+    monkeypatch.setattr("agent_node.outbox_file.os.write", broken)
     await buyer.tell(seller.me, award("s1", "demo.noop", "noop"))
-    with pytest.raises(OutboxError, match="No space left"):
+    with pytest.raises(OutboxError, match="Input/output error"):
         await task
     assert not [item for item in buyer.heard if isinstance(item, Started | Result)]
+
+
+async def test_a_full_disk_is_said_and_outlasted(
+    swarm: MemorySwarm, buyer: Buyer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seller = await swarm.join("seller")
+    role = AgentRole(seller, config(noop=True))
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    async with running(role):
+        await buyer.announce(announce("s0", "demo.noop"))
+        await buyer.until(Bid, "s0")
+        with monkeypatch.context() as patched:
+            patched.setattr("agent_node.outbox_file.os.write", full)
+            await buyer.tell(seller.me, award("s1", "demo.noop", "noop"))
+            await buyer.announce(announce("s2", "demo.noop"))
+            declined = await buyer.until(Decline, "s2")
+            assert (declined.code, declined.detail) == ("E_DISK_FULL", DISK_FULL)
+            await buyer.tell(seller.me, award("s3", "demo.noop", "noop"))
+            assert not [item for item in buyer.heard if isinstance(item, Started | Result)]
+        assert await buyer.until(Result, "s1")
+        assert (await buyer.until(Refuse, "s3")).code == "E_DISK_FULL"
+        await buyer.announce(announce("s4", "demo.noop"))
+        assert await buyer.until(Bid, "s4")
 
 
 async def test_the_capabilities_of_a_node_are_those_that_its_owner_allows(
