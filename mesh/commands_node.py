@@ -231,14 +231,39 @@ to try in turn when nobody does this one). `zwerm agents ls` shows capabilities.
     "ports": "  4747/tcp  the bus (TLS 1.3), on the device that ran `zwerm init`; another one if it was taken: `zwerm status`\n"
     "  5353/udp  multicast DNS, only to find the bus on the local network; may be blocked",
     "files": "  node.json, certificate.bin, charter.bin   what this device is in the swarm\n  keys/, tokens/, admin/   secrets, mode 0600\n"
-    "  nats/   the bus and everything stored in the swarm (role bus)\n  logs/   the daemon's log\n  config.toml   what you may set",
+    "  nats/   the bus and everything stored in the swarm (role bus)\n  logs/   the daemon's log\n  config.toml   what you may set\n"
+    "  halt.bin, halt.local   orders to halt that hold: the swarm's, and the one of `zwerm halt --local`\n  running/   processes of agents, so that they can be ended without the daemon",
+    "agents": """\
+Agents of your own, in config.toml of the device:
+
+  [[agents]]
+  name = "ocr"                              # what people see
+  adapter = "command"                       # or "python", with target = "package.module:function"
+  capability = "image.text"
+  argv = ["/usr/bin/ocr", "--json"]         # word for word; nothing is ever put into it
+  price = "unknown"                         # if a meter elsewhere says what it costs; left out: measured
+  estimate = {tokens = 20000}               # what one job uses at most
+
+A program gets one JSON object on its standard input: capability, params, inputs, missing, out, previous (what earlier attempts
+left), caps (what it may use) and report. What it writes into the folder `out` is its result. While it works it may append lines
+of JSON to the file `report`:
+
+  {"progress": {"fraction": 0.4, "note": "page 4 of 10"}}
+  {"used": {"tokens": 900, "money": 1200}}                  all so far; money in millionths of a credit
+  {"partial": {"name": "draft.md", "path": "out/draft.md"}} kept for the next attempt if this one fails
+  {"limited": {"wait_s": 30, "note": "429"}}                it waits for somebody's limit of use
+  {"person": {"note": "Which of the two?"}}                 it waits for a person
+  {"failed": {"code": "E_LIMITED", "message": "quota", "retry_s": 60}}   before it ends with a status that is not 0
+
+A Python function says the same with job.progress, spend, partial, limited and wait_for_person, and raises JobFailed.
+`zwerm agents ls` shows what is offered, `zwerm agents test CAPABILITY FILE` tries it.""",
 }
 
 
 @command("help")
 @click.argument("topic", required=False)
 def help_(session: Session, topic: str | None) -> int:
-    """Explain a topic (exit-codes, plan, ports, files) or a command."""
+    """Explain a topic (exit-codes, plan, agents, ports, files) or a command."""
     if topic in _TOPICS:
         session.out.line(_TOPICS[topic])
         session.out.document("help", {"topic": topic, "text": _TOPICS[topic]})
