@@ -125,6 +125,11 @@ def takeover(kills: int = KILLS, subtasks: int = SUBTASKS) -> dict[str, Any]:
         _join(hub, east, "coordinator", "")
         _join(hub, ada, "agent", _AGENT)
         stack.enter_context(_up(ada))
+        inputs = folder / "inputs"
+        inputs.mkdir()
+        files = min(subtasks, 500)
+        for at in range(files):
+            (inputs / f"f{at}.txt").write_text(f"{at}")
         node = ""
         for number in range(kills):
             with _up(east) as process:
@@ -132,12 +137,15 @@ def takeover(kills: int = KILLS, subtasks: int = SUBTASKS) -> dict[str, Any]:
                 node = next(
                     entry["node"] for entry in _zwerm(hub, "nodes")["nodes"] if entry["name"] == "east"
                 )
-                (folder / "a.txt").write_text("a")
                 gate = folder / f"gate{number}"
-                steps = [{"id": f"s{at}", "capability": "demo.noop"} for at in range(subtasks)]
+                chain = range(max(1, subtasks // files))
+                steps: list[dict[str, Any]] = [
+                    {"id": f"s{at}", "capability": "demo.noop", "map": f"s{at - 1}" if at else "inputs"}
+                    for at in chain
+                ]
                 params = {"gate": str(gate), "begun": str(folder / "begun")}
                 steps.append(
-                    {"id": "last", "capability": "test.shout", "inputs": ["a.txt"], "params": params}
+                    {"id": "last", "capability": "test.shout", "inputs": ["f0.txt"], "params": params}
                 )
                 plan = folder / "plan.yaml"
                 plan.write_text(json.dumps({"goal": "measure", "steps": steps}))
@@ -150,7 +158,7 @@ def takeover(kills: int = KILLS, subtasks: int = SUBTASKS) -> dict[str, Any]:
                         "--plan",
                         str(plan),
                         "-i",
-                        str(folder / "a.txt"),
+                        str(inputs),
                         "-o",
                         str(folder / f"out{number}"),
                     ]

@@ -222,11 +222,11 @@ class Heads:
         """Name a snapshot in the run's head, now.
 
         Raises:
-            MeshError: the board did not take it, or the run has ended.
+            MeshError: the board did not take it, or the run has ended or is not ours any more.
         """
         known = self._due[run].head if run in self._due else self.get(run)
-        if known is None or known.closed:
-            raise StoreUnavailable("the run has no head, or has ended")
+        if known is None or known.closed or known.owner != self._endpoint.node:
+            raise StoreUnavailable("the run has no head of ours, or has ended")
         self._snapshots[run] = (ref, count)
         self._due[run] = _Due(known.model_copy(update={"snapshot": ref}), self._clock.monotonic())
         await self._write(run)

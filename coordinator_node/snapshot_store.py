@@ -30,8 +30,10 @@ log = logging.getLogger("zwerm.snapshots")
 
 SNAPSHOT_RECORDS: Final = 2_000
 """So many records more than the last snapshot has make a new one worth its while: about a fifth of a second of reading."""
-_PAUSE_S: Final = 10.0
-"""And at most so often for one run."""
+_PAUSE_S: Final = 2.0
+_PAUSE_MAX_S: Final = 10.0
+_COST: Final = 30.0
+"""Between two snapshots of a run lies a pause, longer where one takes long: so many times what the last one took."""
 _BYTES_MAX: Final = 64 << 20
 
 
@@ -58,6 +60,8 @@ class Snapshots:
         self._every = every
         self._busy: set[str] = set()
         self._not_before: dict[str, float] = {}
+        self._later: dict[str, tuple[RunState, Link]] = {}
+        """Runs that are worth a snapshot when their pause is over, as they were last."""
         self.made = 0
         """Snapshots stored so far."""
 
@@ -68,20 +72,29 @@ class Snapshots:
         if state.status == "closed":
             if named is not None and run not in self._busy:
                 self._heads.drop_snapshot(run)
-                self._not_before.pop(run, None)
                 self._start(self._delete(named[0]))
+            self._not_before.pop(run, None)
             return
         since = link.count - (named[1] if named is not None else 0)
         now = self._endpoint.clock.monotonic()
-        if since < self._every or state.records != link.count or run in self._busy:
+        if since < self._every:
             return
-        if now < self._not_before.get(run, now):
-            return
-        self._not_before[run] = now + _PAUSE_S
-        self._busy.add(run)
-        self._start(self._store(run, state_map(state), link))
+        pause = self._not_before.get(run, now) - now
+        if run in self._busy or pause > 0:
+            if run not in self._later:
+                self._start(self._wait(run, max(pause, _PAUSE_S)))
+            self._later[run] = (state, link)
+        elif state.records == link.count:
+            self._busy.add(run)
+            self._start(self._store(run, state_map(state), link))
+
+    async def _wait(self, run: str, pause: float) -> None:
+        """A run that has gone quiet meanwhile gets its snapshot all the same."""
+        await asyncio.sleep(pause)
+        self.durable(*self._later.pop(run))
 
     async def _store(self, run: str, state: dict[str, Any], link: Link) -> None:
+        began = self._endpoint.clock.monotonic()
         try:
             data = await asyncio.to_thread(dump_state, state, link)
             before = self._heads.snapshot(run)
@@ -95,6 +108,8 @@ class Snapshots:
             log.warning("no snapshot of run %s: %s", run[-6:], error.message)
         finally:
             self._busy.discard(run)
+            now = self._endpoint.clock.monotonic()
+            self._not_before[run] = now + min(_PAUSE_MAX_S, max(_PAUSE_S, _COST * (now - began)))
 
     async def _delete(self, ref: ArtifactRef) -> None:
         try:
