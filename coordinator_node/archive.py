@@ -114,6 +114,16 @@ class Archive:
         async with self._following:
             return await self._up(await self._follow(run), store)
 
+    async def read_ahead(self, run: str) -> None:
+        """Read a run that we may have to take soon, so that little is left to read then.
+
+        Raises:
+            JournalBroken, MeshError: as `take_up`.
+        """
+        async with self._following:
+            if run not in self._followed:
+                await self._follow(run)
+
     async def _up(self, folded: Folded | None, store: JournalStore) -> RunRecovered | None:
         if folded is None:
             return None

@@ -24,6 +24,8 @@ _SAFETY = 0.9
 """We trust our own lease for this share of its length: clocks do not run equally fast."""
 _BLIND = 0.5
 """A pause in reading counts against others for at most this share of a lease."""
+_DOUBT = 0.5
+"""After this share of its length without a renewal, where three were due, a lease is doubtful."""
 _NEXT = 2.0
 """So many lengths of a lease the next in rank waits for the one before it."""
 
@@ -138,6 +140,16 @@ class Ownership:
         over_since = self._over.setdefault(owner, now)
         place = rank(run, self.alive(now)).index(self.node)
         return place <= (now - over_since) // (self.ttl_s * _NEXT)
+
+    def expects(self, run: str, owner: str, now: float) -> bool:
+        """Whether we are likely to take a run soon: its owner has missed renewals, and we are the next. Reading ahead does no harm."""
+        seen = self._seen.get(owner)
+        if seen is None or owner == self.node or not self.holds(now):
+            return False
+        silent = (self._read_at or 0.0) - seen.since
+        if not self.ttl_s * _DOUBT <= silent < seen.lease.ttl_s:
+            return False
+        return rank(run, self.alive(now) - {owner})[0] == self.node
 
     def speaks_for(self, run: str, owner: str, now: float) -> bool:
         """Whether we answer for an ended run of `owner`, whose last messages may still be on their way."""

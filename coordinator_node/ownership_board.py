@@ -87,6 +87,10 @@ class Board:
         """Whether we are to take a run of this owner now."""
         return self._core.takes(run, owner, self._clock.monotonic())
 
+    def expects(self, run: str, owner: str) -> bool:
+        """Whether we are likely to take a run of this owner soon."""
+        return self._core.expects(run, owner, self._clock.monotonic())
+
     def speaks_for(self, run: str) -> bool:
         """Whether we answer for a run that is known to have ended."""
         head = self.heads.get(run)

@@ -8,6 +8,7 @@ checked. Without our lease nothing is decided: what comes waits until we have it
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from typing import TYPE_CHECKING, Final
 
@@ -45,6 +46,7 @@ class Takeover:
         self.board = Board(endpoint, self.core, self._changed, self._epoch_of)
         self._reading: dict[str, list[Event]] = {}
         """Runs that are being read, and what was said about them meanwhile."""
+        self._ahead: set[str] = set()
         self._waiting: list[Event] = []
         """What came while we do not hold our lease."""
         self._task: asyncio.Task[None] | None = None
@@ -131,6 +133,9 @@ class Takeover:
         for run, head in list(self.board.heads.open.items()):
             if self._free(run) and self.board.takes(run, head.owner):
                 self._begin(run)
+            elif run not in self._ahead and self._free(run) and self.board.expects(run, head.owner):
+                self._ahead.add(run)
+                role.start(self._read_ahead(run))
         now = role.endpoint.clock.monotonic()
         alive = self.core.alive(now)
         if (self._alive - alive or now >= self._strays_at) and not self._looking:
@@ -169,6 +174,14 @@ class Takeover:
             log.warning("the journal's runs cannot be listed yet: %s", error.message)
         finally:
             self._looking = False
+
+    async def _read_ahead(self, run: str) -> None:
+        """Read a run whose owner has missed renewals; what goes wrong here shows again when it is taken."""
+        try:
+            with contextlib.suppress(ZwermError):
+                await self._role.archive.read_ahead(run)
+        finally:
+            self._ahead.discard(run)
 
     def _begin(self, run: str) -> None:
         self._reading[run] = []

@@ -132,6 +132,18 @@ def test_the_run_of_a_dead_owner_goes_to_the_one_that_the_hash_names_and_later_t
     assert watcher.takes(second, ANN)
 
 
+def test_a_run_is_read_ahead_while_its_owner_is_doubtful_and_by_the_next_one_only() -> None:
+    watcher = Watcher()
+    run, other = mine(BOB), theirs(BOB)
+    expected = []
+    for number in range(9):
+        watcher.see(ann=1, bob=number)
+        expected.append(watcher.core.expects(run, ANN, watcher.now))
+        assert not watcher.core.expects(other, ANN, watcher.now)
+        assert not watcher.core.expects(run, BOB, watcher.now)
+    assert expected == [False] * 3 + [True] * 3 + [False] * 3
+
+
 @pytest.mark.requirement("OWN-3")
 def test_who_speaks_for_an_ended_run_is_one() -> None:
     watcher = Watcher()
