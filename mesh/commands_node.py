@@ -233,7 +233,7 @@ to try in turn when nobody does this one). `zwerm agents ls` shows capabilities.
     "files": "  node.json, certificate.bin, charter.bin   what this device is in the swarm\n  keys/, tokens/, admin/   secrets, mode 0600\n"
     "  nats/   the bus and everything stored in the swarm (role bus)\n  logs/   the daemon's log\n  config.toml   what you may set\n"
     "  halt.bin, halt.local   orders to halt that hold: the swarm's, and the one of `zwerm halt --local`\n  running/   processes of agents, so that they can be ended without the daemon",
-    "agents": """\
+    "own-agents": """\
 Agents of your own, in config.toml of the device:
 
   [[agents]]
@@ -263,7 +263,7 @@ A Python function says the same with job.progress, spend, partial, limited and w
 @command("help")
 @click.argument("topic", required=False)
 def help_(session: Session, topic: str | None) -> int:
-    """Explain a topic (exit-codes, plan, agents, ports, files) or a command."""
+    """Explain a topic (exit-codes, plan, own-agents, ports, files) or a command."""
     if topic in _TOPICS:
         session.out.line(_TOPICS[topic])
         session.out.document("help", {"topic": topic, "text": _TOPICS[topic]})
