@@ -231,8 +231,16 @@ class Purse:
         return 1, max(1, account.room(kind) // waiting)
 
     def _bounded(self, desk: Desk, subtask: SubtaskState) -> bool:
-        limits = limits_of(desk.state.budget)
-        return self._everywhere or subtask.skeleton.budget is not None or len(limits) > ("children" in limits)
+        """Whether anything bounds what an attempt may use; asked at each bid, so it makes nothing."""
+        if self._everywhere or subtask.skeleton.budget is not None:
+            return True
+        budget = desk.state.budget
+        return budget is not None and not (
+            budget.money is None
+            and budget.tokens is None
+            and budget.steps is None
+            and budget.bytes_out is None
+        )
 
     def _shared_scopes(self, run: str, name: str) -> tuple[Scope, ...]:
         return ("run", run), ("subtask", run, name), *self._days()
