@@ -102,6 +102,8 @@ class SimAgent(Process):
         self.file = SimFile()
         self.core: Agent | None = None
         self._jobs: dict[sell.AttemptKey, _Job] = {}
+        self._begun: set[sell.AttemptKey] = set()
+        """What was begun in this life."""
         self._endings: list[sell.Say] = []
         self._syncing = False
         self._pulse: Heartbeat | None = None
@@ -140,6 +142,7 @@ class SimAgent(Process):
             self._tallied(job, now, wrong=None)
         self.core = None
         self._jobs, self._endings, self._syncing = {}, [], False
+        self._begun.clear()
 
     def come_back(self) -> None:
         """The connection is there again."""
@@ -284,6 +287,9 @@ class SimAgent(Process):
 
     def _begin(self, command: sell.Start) -> None:
         world, key = self.world, command.key
+        if key in self._begun:
+            raise Broken(f"{self.name} begins {key.subtask}/{key.attempt} a second time")
+        self._begun.add(key)
         rng, load, chance = world.rng, world.load, world.network.chance
         steps, seconds = load.draw(rng)
         seconds *= self.speed * (5 if chance(world.faults.slow) else 1)

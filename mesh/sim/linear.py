@@ -10,7 +10,7 @@ upper bound. Linear in the number of calls. It knows nothing of the simulator: h
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -24,7 +24,7 @@ class Call:
     """One append as its client saw it. `told`: what the client believes; `seq`: the entry's number, or the last one that a conflict named."""
 
     client: str
-    token: object
+    token: Hashable
     expected: int
     began: float
     ended: float = _NEVER
@@ -36,7 +36,7 @@ class Call:
         self.told, self.seq, self.ended = told, seq, at
 
 
-def check(entries: Sequence[object], calls: Sequence[Call]) -> str:
+def check(entries: Sequence[Hashable], calls: Sequence[Call]) -> str:
     """Why no order explains this, or "" when one does.
 
     Args:
@@ -63,7 +63,7 @@ def check(entries: Sequence[object], calls: Sequence[Call]) -> str:
                 return f"{call.client} saw entry {call.seq} of a log of {count}"
             latest[call.seq] = min(latest[call.seq], call.ended)
             low[call.seq + 1] = max(low[call.seq + 1], call.began)
-    if len(set(map(id, entries))) != count and len(set(entries)) != count:
+    if len(set(entries)) != count:
         return "the same append is in the log twice"
     instant = float("-inf")
     for number in range(1, count + 1):

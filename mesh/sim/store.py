@@ -7,7 +7,7 @@ that `linear` can judge whether one order of all of it exists.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
@@ -26,7 +26,7 @@ class Entry:
     """One message of a run's journal."""
 
     seq: int
-    token: object
+    token: Hashable
     """What tells one append's bytes from another's."""
     records: Sequence[Record]
     writer: str
@@ -39,7 +39,7 @@ class Answer:
 
     what: Literal["ok", "conflict", "full"]
     seq: int = 0
-    token: object = None
+    token: Hashable = None
 
 
 Written: TypeAlias = Callable[[str, Entry], None]
@@ -50,7 +50,7 @@ class _Request:
     peer: Peer
     life: int
     run: str
-    token: object
+    token: Hashable
     records: Sequence[Record]
     expected: int
     answer: Callable[[Answer], None]
@@ -81,7 +81,7 @@ class Store:
         peer: Peer,
         life: int,
         run: str,
-        token: object,
+        token: Hashable,
         records: Sequence[Record],
         expected: int,
         answer: Callable[[Answer], None],

@@ -61,6 +61,8 @@ class Tally:
     """Amounts spent beyond what was allowed: slots, and budgets where there are any."""
     ends: Counter[str] = field(default_factory=Counter)
     last_end: float = 0.0
+    stuck_most_s: float = 0.0
+    """The longest time for which a wedged attempt held its subtask."""
     peak: int = 0
     """The most that worked at one time."""
 
@@ -73,7 +75,7 @@ class Tally:
         self._done: dict[tuple[Place, int, int, str], Effort] = {}
         self._dead: dict[str, float] = {}
         self._stuck: dict[tuple[Place, int, int, str], float] = {}
-        self._holds: dict[Place, str] = {}
+        self._given: dict[tuple[Place, int, int, str], float] = {}
 
     # --- what agents do ---
 
@@ -133,9 +135,11 @@ class Tally:
         elif isinstance(record, Awarded):
             self.awards += 1
             self.reawards += record.attempt > 1 and not record.hedge
-            self._holds[run, record.subtask] = record.node
+            self._given[(run, record.subtask), record.attempt, record.epoch, record.node] = now
         elif isinstance(record, Accepted):
-            effort = self._done.pop(((run, record.subtask), record.attempt, record.epoch, record.node), None)
+            name = ((run, record.subtask), record.attempt, record.epoch, record.node)
+            self.stuck_most_s = max(self.stuck_most_s, now - self._stuck.pop(name, now))
+            effort = self._done.pop(name, None)
             self.kept += 1
             if effort is not None:
                 self.kept_wrong += effort.wrong
@@ -144,8 +148,11 @@ class Tally:
             self.ends[record.code] += 1
             name = ((run, record.subtask), record.attempt, record.epoch, record.node)
             stuck = self._stuck.pop(name, None)
+            self.stuck_most_s = max(self.stuck_most_s, now - (now if stuck is None else stuck))
             if record.code in _AWAY:
                 dead = self._dead.get(record.node)
+                if dead is not None and dead < self._given.get(name, dead):
+                    dead = None  # it died before it had this
                 if stuck is not None and record.code == "E_LEASE":
                     self.wedged_s.append(now - stuck)
                 elif dead is not None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from random import Random
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from protocol.messages import Budget
 from protocol.plan import Plan
@@ -31,6 +31,9 @@ from .tally import Tally
 from .timeline import Timeline
 
 __all__ = ["Crash", "Void", "World"]
+
+_STUCK_MOST_S: Final = 200.0
+"""In a small world wedged work is found within its lease, and what delays that is over by then."""
 
 
 class Void(Broken):
@@ -232,6 +235,8 @@ class World:
         self.ledger.final()
         if self.last and self.ledger.closed[self.last] != "done":
             raise Broken(f"the run after the trouble ended as {self.ledger.closed[self.last]}")
+        if self.last and self.tally.stuck_most_s > _STUCK_MOST_S:
+            raise Broken(f"a wedged attempt held its subtask for {self.tally.stuck_most_s:.0f} s")
         for run, calls in self.store.calls.items():
             why = one_order([entry.token for entry in self.store.logs.get(run, ())], calls)
             if why:
