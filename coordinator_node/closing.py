@@ -38,6 +38,7 @@ BLAMELESS: Final = frozenset(
         "E_NODE_GONE",
         "E_RESTARTED",
         "E_LEASE",
+        "E_NOT_TAKEN",
         "E_DRAINING",
         "E_SHUTDOWN",
         "E_CANCELLED",
@@ -47,8 +48,8 @@ BLAMELESS: Final = frozenset(
     }
 )
 """Ends of attempts that say more about a device than about the work."""
-_POLITE: Final = frozenset({"E_DRAINING", "E_SHUTDOWN", "E_CANCELLED"})
-"""Those in which a device said that it stops: they say nothing about the work at all."""
+_POLITE: Final = frozenset({"E_DRAINING", "E_SHUTDOWN", "E_CANCELLED", "E_NOT_TAKEN"})
+"""Those in which a device said that it stops, or had not even begun: they say nothing about the work at all."""
 POISON_TRIES: Final = 3
 POISON_NODES: Final = 2
 """Work that came to nothing so often, on so many devices, is kept from the others: it may be what brings them down."""

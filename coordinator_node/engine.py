@@ -338,6 +338,7 @@ class Engine:
         self.emit(desk, record)
         attempt = subtask.attempts[-1]
         live = self.make_live(desk, subtask, attempt, runners)
+        live.eta_s = bid.eta_ms / 1000
         self.watch.add(live, self._now)
         self.hedges.awarded(live)
         self.market.hold(live.node, +1)

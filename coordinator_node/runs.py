@@ -104,6 +104,7 @@ class Runs:
             return
         for subtask, attempt in standing(state):
             live = self._engine.make_live(desk, subtask, attempt, [])
+            live.restored = True
             self._engine.watch.add(live, self._engine.now)
             self._engine.hedges.awarded(live)
             self._engine.market.fly(live.capability, +1)

@@ -59,6 +59,8 @@ class Live:
     deadline_s: float
     awarded_at: float
     runners: list[Candidate] = field(default_factory=list)
+    eta_s: float = 0.0
+    """What its bid said that it takes; 0: not known any more."""
     taken: bool = False
     started_at: float | None = None
     heard_at: float = 0.0
@@ -81,6 +83,8 @@ class Live:
     """When the work moved last; `heard_at` is later while it waits."""
     stood_s: float = 0.0
     """How long it waited for a person, before now: its deadline did not run."""
+    restored: bool = False
+    """It was awarded before this process began."""
     unseen: bool = False
     """It was taken over, and its node was not heard since: its word that it waits does not hold yet."""
     moves: int = 0

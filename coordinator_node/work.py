@@ -359,8 +359,12 @@ class Work:
             self._engine.auction.doubt(live.node)
             silent = self._engine.watch.silent_s(live, self._engine.now)
             alive = "its node is alive but " if live.node in self._engine.market.sellers else ""
-            said = "the work has not moved" if live.taken else "the award was not taken"
-            self.fail(desk, live, "E_LEASE", f"{alive}{said} for {silent:.0f} s")
+            code, said = "E_LEASE", "the work has not moved"
+            if not live.taken:
+                # Of one that was awarded by an owner before us nobody knows here whether it was taken.
+                code = "E_LEASE" if live.restored else "E_NOT_TAKEN"
+                said = "nothing was heard of the work" if live.restored else "the award was not taken"
+            self.fail(desk, live, code, f"{alive}{said} for {silent:.0f} s")
 
     def fail(self, desk: Desk, live: Live, code: str, message: str) -> None:
         """An attempt is over without its node having said so."""

@@ -18,7 +18,7 @@ from protocol.records import Accepted, AttemptFailed, Awarded, PlanAdopted, Reco
 
 __all__ = ["Effort", "Tally", "percentile"]
 
-_AWAY = frozenset({"E_LEASE", "E_NODE_GONE", "E_RESTARTED"})
+_AWAY = frozenset({"E_LEASE", "E_NOT_TAKEN", "E_NODE_GONE", "E_RESTARTED"})
 
 Place = tuple[str, str]
 """(run, subtask)"""

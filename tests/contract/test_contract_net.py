@@ -543,7 +543,7 @@ def test_a_repeated_ending_is_acknowledged_as_the_first_time_and_counts_once(
 @pytest.mark.requirement("MSG-15")
 def test_what_comes_of_a_lost_attempt_is_noted_once_not_applied_and_told_to_stop(desk: Playbook) -> None:
     desk.wait(10.1)
-    assert desk.last("attempt.failed").code == "E_LEASE"
+    assert desk.last("attempt.failed").code == "E_NOT_TAKEN"
     desk.forget_said()
     desk.work("a", Progress(**FENCE, step=9))
     assert desk.cancels("a") == [1]

@@ -380,7 +380,7 @@ def test_a_node_that_let_its_lease_run_out_does_not_delay_the_next_award(desk: P
     for name in ("b", "c"):
         desk.decline(name, code="E_SLOTS")
     desk.wait(10.001)
-    assert desk.last("attempt.failed").code == "E_LEASE"
+    assert desk.last("attempt.failed").code == "E_NOT_TAKEN"
     for name in ("b", "c"):
         desk.bid(name)
     assert desk.awards()["one"] in {"b", "c"}

@@ -309,3 +309,31 @@ def test_nobody_is_asked_for_ever() -> None:
     desk = late_desk()
     work_on(desk, 500)
     assert len({item.round for item in hedges(desk)}) == 3
+
+
+def test_not_while_the_swarm_is_halted() -> None:
+    book = late_desk()
+    book.engine.halts.add("halt")
+    work_on(book, 100)
+    assert hedges(book) == []
+
+
+def test_who_took_an_award_that_another_refused_is_held_to_what_it_said() -> None:
+    desk = Playbook()
+    desk.nodes("a", "b", "c")
+    desk.submit(a_plan(a_subtask("one", deadline_ms=600_000)))
+    desk.bid("a", eta_ms=1_000, success=0.95, load=0.0)
+    desk.bid("b", eta_ms=40_000, success=0.9, valid_ms=60_000)
+    desk.decline("c")
+    desk.work("a", a_refusal("one"))
+    assert desk.awards() == {"one": "b"}
+    assert desk.subtask().held[0].bids == []
+    desk.forget_said()
+    for step in range(1, 23):
+        desk.wait(5)
+        desk.work("b", Progress(**fence(2), step=step))
+    assert hedges(desk) == []
+    for step in range(23, 30):
+        desk.wait(5)
+        desk.work("b", Progress(**fence(2), step=step))
+    assert hedges(desk) != []

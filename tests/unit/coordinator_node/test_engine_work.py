@@ -111,7 +111,7 @@ def test_a_result_of_anything_but_the_attempt_that_holds_changes_nothing(
 
 def test_a_late_result_is_written_down_once_and_never_applied(desk: Playbook) -> None:
     desk.wait(11)
-    assert desk.last("attempt.failed").code == "E_LEASE"
+    assert desk.last("attempt.failed").code == "E_NOT_TAKEN"
     desk.work("a", a_result("one"))
     desk.work("a", a_result("one"))
     assert desk.kinds().count("result.late") == 1
@@ -132,7 +132,7 @@ def test_an_award_that_nobody_takes_is_said_again_and_then_lost(desk: Playbook) 
     assert len(desk.said(Award, "a")) == 3
     desk.wait(0.2)
     failed = desk.last("attempt.failed")
-    assert (failed.code, failed.node) == ("E_LEASE", node_id("a"))
+    assert (failed.code, failed.node) == ("E_NOT_TAKEN", node_id("a"))
     assert "not taken" in failed.message
     assert desk.cancels("a") == [1]
 
