@@ -11,13 +11,12 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 from protocol.messages import Bid, Usage
 from protocol.records import (
     Accepted,
     AttemptFailed,
-    BudgetNoted,
     ChildClosed,
     ChildOpened,
     PlanAdopted,
@@ -46,7 +45,8 @@ from .budget import (
     replay,
     scopes_of,
 )
-from .budget_text import scope_text, short_text, span_text
+from .budget_notes import WARN, Level, Notes
+from .budget_text import short_text, span_text
 from .desk import Desk
 from .orders import DayDrawn, DrawDay
 from .scoring import Candidate
@@ -66,13 +66,10 @@ _MARGIN: Final = 1.5
 _FLOOR: Final = 10_000
 """Micro-credits; less is not worth to be told apart."""
 _DOUBLED_MOST: Final = 10
-_WARN: Final = 0.8
 _SHORTEST_MS: Final = 100
 _DAY_S: Final = 86_400
 _AGAIN_S: Final = 2.0
 _ENDINGS: Final = (Accepted, AttemptFailed, Rejected, Refused, SubtaskCancelled)
-
-Level = Literal["warn", "stop"]
 
 
 class Purse:
@@ -82,6 +79,7 @@ class Purse:
         self._engine = engine
         self.bounds = bounds
         self.ledger = Ledger()
+        self._notes = Notes(engine, self.ledger)
         self._known: dict[tuple[str, str, int, int], Usage] = {}
         """What attempts at work said that they used so far."""
         self._parked: dict[str, dict[str, Short]] = {}
@@ -104,7 +102,7 @@ class Purse:
         budget = desk.state.budget
         if budget is not None and budget.wall_ms is not None and desk.state.status == "open":
             opened = desk.state.opened_ms / 1000
-            self._timers.set((desk.run, "warn"), opened + _WARN * budget.wall_ms / 1000)
+            self._timers.set((desk.run, "warn"), opened + WARN * budget.wall_ms / 1000)
             self._timers.set((desk.run, "stop"), opened + budget.wall_ms / 1000)
 
     def forget(self, run: str) -> None:
@@ -276,14 +274,18 @@ class Purse:
         tomorrow = (self._engine.now // _DAY_S + 1) * _DAY_S
         self._timers.set(("day", "next"), tomorrow)
         if short.kind in self._dry.get(day, ()):
-            self._tell(desk, short.scope, short.kind, "stop", limit, limit)
+            self._notes.tell(desk, short.scope, short.kind, "stop", limit, limit)
         elif day not in self._drawing and ("day", "again") not in self._timers:
             self._drawing[day] = desk.run
             self._engine.command(DrawDay(desk.run, day, {short.kind: short.wanted}))
 
     def drawn(self, event: DayDrawn) -> None:
         """The board answered."""
-        self._drawing.pop(event.day, None)
+        asking = self._engine.desks.get(self._drawing.pop(event.day, ""))
+        if asking is not None and asking.state.status != "closed":
+            for kind, limit in limits_of(self.bounds.day).items():
+                if (used := event.total.get(kind, 0)) >= WARN * limit:
+                    self._notes.tell(asking, ("day", event.day), kind, "warn", min(used, limit), limit)
         if event.failed:
             self._timers.set(("day", "again"), self._engine.now + _AGAIN_S)
             return
@@ -318,7 +320,7 @@ class Purse:
             return
         self._known[key] = _most(used, known)
         if limits_of(desk.state.budget):
-            self._note(desk, ("run", desk.run))
+            self._notes.look(desk, ("run", desk.run), self._known)
 
     def said(self, live: Live, used: Usage) -> Usage:
         """What an ending is to be recorded with: what it says, and never less than was said before."""
@@ -355,7 +357,7 @@ class Purse:
         elif isinstance(record, ChildClosed):
             self.ledger.settle(child_key(desk.run, record.run), record.used)
             self.wake(desk.run)
-            self._note(desk, ("run", desk.run))
+            self._notes.look(desk, ("run", desk.run), self._known)
         elif isinstance(record, RunClosed):
             self.forget(desk.run)
 
@@ -375,7 +377,7 @@ class Purse:
             else:
                 self._wake_all()
             for scope in scopes:
-                self._note(desk, scope)
+                self._notes.look(desk, scope, self._known)
 
     def _overspent(self, attempt: AttemptState) -> None:
         """A node claims more than its cap allowed: that is on record, counted, and not paid."""
@@ -408,58 +410,20 @@ class Purse:
         if short.scope[0] == "day":
             self._draw(desk, name, short)
             return
-        self._stop(desk, short.scope, short.kind)
+        self._notes.stop(desk, short.scope, short.kind)
         self._give_up(desk, name, short_text(short, self._engine.market.name))
 
     def give_up(self, desk: Desk, name: str, why: str) -> None:
         """Nobody who would do a subtask can be paid."""
         short = self._denied.pop((desk.run, name), None)
         if short is not None:
-            self._stop(desk, short.scope, short.kind)
+            self._notes.stop(desk, short.scope, short.kind)
         self._give_up(desk, name, why)
 
     def _give_up(self, desk: Desk, name: str, why: str) -> None:
         failed = SubtaskFailed(at_ms=self._engine.at_ms, subtask=name, code="E_BUDGET", message=why[:2000])
         self._engine.emit(desk, failed)
         self._engine.ended(desk, name)
-
-    # --- telling people ---
-
-    def _note(self, desk: Desk, scope: Scope) -> None:
-        account = self.ledger.accounts.get(scope)
-        if account is None or desk.state.status == "closed":
-            return
-        for kind, limit in account.limit.items():
-            known = account.spent[kind]
-            if scope[0] == "run":
-                known += sum(getattr(used, kind) for key, used in self._known.items() if key[0] == desk.run)
-            if account.spent[kind] >= limit:
-                self._tell(desk, scope, kind, "stop", account.spent[kind], limit)
-            elif known >= _WARN * limit:
-                self._tell(desk, scope, kind, "warn", min(known, limit), limit)
-
-    def _stop(self, desk: Desk, scope: Scope, kind: Kind) -> None:
-        account = self.ledger.account(scope)
-        self._tell(desk, scope, kind, "stop", account.spent[kind], account.limit[kind])
-
-    def _tell(
-        self,
-        desk: Desk,
-        scope: Scope,
-        kind: Kind | Literal["wall_ms"],
-        level: Level,
-        used: int,
-        limit: int,
-    ) -> None:
-        text = scope_text(scope, self._engine.market.name)[:200]
-        if any(
-            (note.kind, note.level, note.scope) == (kind, level, text) for note in desk.state.budget_notes
-        ):
-            return
-        note = BudgetNoted(
-            at_ms=self._engine.at_ms, kind=kind, level=level, used=used, limit=limit, scope=text
-        )
-        self._engine.emit(desk, note)
 
     # --- time ---
 
@@ -480,7 +444,7 @@ class Purse:
             assert desk.state.budget is not None
             limit = desk.state.budget.wall_ms or 0
             used = min(limit, max(0, self._engine.at_ms - desk.state.opened_ms))
-            self._tell(desk, ("run", run), "wall_ms", level, used, limit)
+            self._notes.tell(desk, ("run", run), "wall_ms", level, used, limit)
             if level == "stop":
                 self._engine.runs.time_is_over(desk, self._over(desk))
 

@@ -56,25 +56,28 @@ class DayBudget:
         self._node = node
         self._limits = limits
 
-    async def draw(self, day: str, wanted: dict[Kind, int]) -> dict[Kind, int]:
-        """Take a slice of each kind that is wanted; what is granted may be less, or nothing.
+    async def draw(self, day: str, wanted: dict[Kind, int]) -> tuple[dict[Kind, int], dict[Kind, int]]:
+        """Take a slice of each kind that is wanted; what is granted, which may be less or nothing, and what all have drawn now.
 
         Raises:
             MeshError: the board does not answer; a slice may have been taken all the same, and is lost.
         """
         granted: dict[Kind, int] = {}
+        total: dict[Kind, int] = {}
 
         def change(drawn: dict[str, dict[str, int]]) -> None:
             granted.clear()
             mine = drawn.setdefault(self._node, {})
             for kind, amount in wanted.items():
                 limit = self._limits[kind]
-                left = limit - sum(one.get(kind, 0) for one in drawn.values())
+                before = sum(one.get(kind, 0) for one in drawn.values())
+                left = limit - before
                 granted[kind] = min(max(0, left), max(amount, limit // _SLICES))
                 mine[kind] = mine.get(kind, 0) + granted[kind]
+                total[kind] = before + granted[kind]
 
         await self._change(day, change)
-        return granted
+        return granted, total
 
     async def give_back(self, day: str, unused: dict[Kind, int]) -> None:
         """Return what was drawn and not used.

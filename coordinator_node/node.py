@@ -377,12 +377,13 @@ class CoordinatorRole:
     async def _draw(self, command: DrawDay) -> None:
         wanted = {kind: amount for kind in KINDS if (amount := command.wanted.get(kind)) is not None}
         try:
-            granted = await self._days.draw(command.day, wanted)
+            granted, total = await self._days.draw(command.day, wanted)
         except MeshError as error:
             log.warning("the day's budget cannot be drawn yet: %s", error.message)
             self.take(orders.DayDrawn(command.day, {}, failed=True))
             return
-        self.take(orders.DayDrawn(command.day, {str(kind): amount for kind, amount in granted.items()}))
+        mine, all_ = ({str(kind): amount for kind, amount in one.items()} for one in (granted, total))
+        self.take(orders.DayDrawn(command.day, mine, total=all_))
 
     async def _return_slices(self) -> None:
         for day, unused in self.engine.purse.unused_day():

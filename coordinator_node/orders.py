@@ -149,11 +149,12 @@ class ChildEnded:
 
 @dataclass(frozen=True, slots=True)
 class DayDrawn:
-    """So much more of a day's budget is ours; `failed`: the board did not answer."""
+    """So much more of a day's budget is ours, and so much of it is drawn by all; `failed`: the board did not answer."""
 
     day: str
     granted: dict[str, int]
     failed: bool = False
+    total: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,7 +67,8 @@ async def test_64_coordinators_that_draw_at_once_never_draw_more_than_the_day_ha
     board = Yielding(random.Random(seed))
     limit = 1_000_000
     days = [DayBudget(board, node_id(f"c{number}"), {"money": limit}) for number in range(64)]
-    granted = await asyncio.gather(*(day.draw(DAY, {"money": 30_000}) for day in days))
+    answers = await asyncio.gather(*(day.draw(DAY, {"money": 30_000}) for day in days))
+    granted = [one for one, _ in answers]
     total = sum(one["money"] for one in granted)
     assert total == await drawn(board) == limit
     assert sum(1 for one in granted if one["money"] >= 30_000) == limit // 30_000
@@ -77,10 +78,10 @@ async def test_64_coordinators_that_draw_at_once_never_draw_more_than_the_day_ha
 async def test_what_is_given_back_can_be_drawn_by_another() -> None:
     board = Yielding()
     ann, bob = (DayBudget(board, node_id(name), {"money": 100}) for name in ("ann", "bob"))
-    assert await ann.draw(DAY, {"money": 90}) == {"money": 90}
-    assert await bob.draw(DAY, {"money": 20}) == {"money": 10}
+    assert await ann.draw(DAY, {"money": 90}) == ({"money": 90}, {"money": 90})
+    assert await bob.draw(DAY, {"money": 20}) == ({"money": 10}, {"money": 100})
     await ann.give_back(DAY, {"money": 50})
-    assert await bob.draw(DAY, {"money": 20}) == {"money": 20}
+    assert await bob.draw(DAY, {"money": 20}) == ({"money": 20}, {"money": 70})
     assert await drawn(board) == 70
 
 
@@ -129,7 +130,10 @@ def test_a_run_draws_what_it_needs_of_the_day_and_goes_on_tomorrow_when_nothing_
     bid_for_all(desk)
     [draw] = draws(desk)
     assert draw.wanted == {"money": 100_000}
-    desk.handle(orders.DayDrawn(DAY, {"money": 315_000}))
+    assert "budget.noted" not in desk.kinds()
+    desk.handle(orders.DayDrawn(DAY, {"money": 315_000}, total={"money": 320_000}))
+    note = desk.last("budget.noted")
+    assert (note.level, note.scope, note.used) == ("warn", f"day {DAY}", 320_000)
     bid_for_all(desk)
     bid_for_all(desk)
     assert finish(desk) == 2
