@@ -32,7 +32,6 @@ from protocol.records import (
 from .budget import (
     KINDS,
     NO_BOUND,
-    Account,
     Bounds,
     Kind,
     Ledger,
@@ -45,6 +44,7 @@ from .budget import (
     replay,
     scopes_of,
 )
+from .budget_needs import AT_AWARD, Needs
 from .budget_notes import WARN, Level, Notes
 from .budget_text import short_text, span_text
 from .desk import Desk
@@ -59,13 +59,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Purse"]
 
-_AT_AWARD: Final[tuple[Kind, ...]] = ("money", "tokens", "steps", "bytes_out")
-"""What an attempt can use up by itself; runs below a run are counted where they begin."""
-_MARGIN: Final = 1.5
-"""Prices and estimates are such: half as much again is set aside if it is there, and is the attempt's cap."""
-_FLOOR: Final = 10_000
-"""Micro-credits; less is not worth to be told apart."""
-_DOUBLED_MOST: Final = 10
 _SHORTEST_MS: Final = 100
 _DAY_S: Final = 86_400
 _AGAIN_S: Final = 2.0
@@ -92,7 +85,7 @@ class Purse:
         """Day -> the run for whose sake a slice of it was asked for."""
         self._dry: dict[str, set[Kind]] = {}
         """Day -> kinds of which nothing is left for anybody."""
-        self._everywhere = any(limits_of(budget) for budget in (bounds.node, bounds.agent, bounds.day))
+        self._needs = Needs(self.ledger, bounds)
 
     # --- runs ---
 
@@ -140,9 +133,9 @@ class Purse:
         if left == 0:
             self._give_up(desk, name, self._over(desk))
             return True
-        if not self._bounded(desk, subtask):
+        if not self._needs.bounded(desk, subtask):
             return False
-        for kind in _AT_AWARD:
+        for kind in AT_AWARD:
             tight = self.ledger.tightest(self._shared_scopes(desk.run, name), kind)
             if tight is not None and tight[1].room(kind) == 0:
                 self._unfunded(desk, name, [tight[1].short(tight[0], kind, 1)])
@@ -159,11 +152,11 @@ class Purse:
         """Why this bid may not win, whatever ends meanwhile: (code, words)."""
         desk = self._engine.desks[key[0]]
         subtask = desk.state.subtasks[key[1]]
-        if not self._bounded(desk, subtask):
+        if not self._needs.bounded(desk, subtask):
             return None
         if bid.unpriced and self.ledger.tightest(self._scopes(*key, node, bid.agent), "money") is not None:
             return "E_UNPRICED", "it cannot say what it costs, and money is bounded: unknown is not nothing"
-        short = self._amounts(desk, subtask, node, bid)
+        short = self._needs.of(desk, subtask, bid, self._scopes(*key, node, bid.agent))
         if isinstance(short, Short) and not short.for_now and short.scope[0] != "day":
             self._denied[key] = short
             return "E_BUDGET", short_text(short, self._engine.market.name)
@@ -176,15 +169,15 @@ class Purse:
 
         None: none can be paid now. Then the subtask waits for what is at work, or has failed; a hedge is just not made.
         """
-        if not self._bounded(desk, subtask):
+        if not self._needs.bounded(desk, subtask):
             return ranked, None
         name = subtask.skeleton.id
         shorts: list[Short] = []
         for candidate in ranked:
-            amounts = self._amounts(desk, subtask, candidate.node, candidate.bid)
+            scopes = self._scopes(desk.run, name, candidate.node, candidate.bid.agent)
+            amounts = self._needs.of(desk, subtask, candidate.bid, scopes)
             if isinstance(amounts, Usage):
                 key = (desk.run, name, len(subtask.attempts) + 1, desk.state.epoch)
-                scopes = self._scopes(desk.run, name, candidate.node, candidate.bid.agent)
                 short = self.ledger.reserve(key, amounts, scopes)
                 assert short is None, f"{name}: {short}"
                 return [candidate, *(other for other in ranked if other is not candidate)], amounts
@@ -192,53 +185,6 @@ class Purse:
         if not hedge:
             self._unfunded(desk, name, shorts)
         return None
-
-    def _amounts(self, desk: Desk, subtask: SubtaskState, node: str, bid: Bid) -> Usage | Short:
-        """What to set aside for a bid, or what there is too little of."""
-        scopes = self._scopes(desk.run, subtask.skeleton.id, node, bid.agent)
-        found: dict[str, int] = dict.fromkeys(KINDS, NO_BOUND)
-        # What was not enough for an earlier try may be for one that gets twice as much.
-        more = min(_DOUBLED_MOST, sum(attempt.code == "E_BUDGET" for attempt in subtask.attempts))
-        for kind in _AT_AWARD:
-            tight = self.ledger.tightest(scopes, kind)
-            if tight is None:
-                continue
-            scope, account = tight
-            needed, wanted = self._wish(desk, subtask, kind, bid, account)
-            if account.room(kind) < needed:
-                return account.short(scope, kind, needed)
-            found[kind] = min(wanted << more, account.room(kind))
-        return Usage(**found)
-
-    def _wish(
-        self, desk: Desk, subtask: SubtaskState, kind: Kind, bid: Bid, account: Account
-    ) -> tuple[int, int]:
-        """How much of a kind a bid needs at least, and how much it is to get if there is enough."""
-        if kind == "money":
-            if bid.unpriced:
-                return NO_BOUND, NO_BOUND
-            return bid.price, max(_FLOOR, int(bid.price * _MARGIN))
-        estimate: int = getattr(bid.estimate, kind)
-        if estimate:
-            # What was the most so far is not the most that there will be.
-            return estimate, min(NO_BOUND - 1, int(estimate * _MARGIN))
-        own = self.ledger.accounts.get(("subtask", desk.run, subtask.skeleton.id))
-        if own is not None and kind in own.limit:
-            return 1, own.room(kind)
-        waiting = max(1, desk.state.unfinished - self.ledger.open_of(desk.run))
-        return 1, max(1, account.room(kind) // waiting)
-
-    def _bounded(self, desk: Desk, subtask: SubtaskState) -> bool:
-        """Whether anything bounds what an attempt may use; asked at each bid, so it makes nothing."""
-        if self._everywhere or subtask.skeleton.budget is not None:
-            return True
-        budget = desk.state.budget
-        return budget is not None and not (
-            budget.money is None
-            and budget.tokens is None
-            and budget.steps is None
-            and budget.bytes_out is None
-        )
 
     def _shared_scopes(self, run: str, name: str) -> tuple[Scope, ...]:
         return ("run", run), ("subtask", run, name), *self._days()
