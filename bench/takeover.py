@@ -23,7 +23,7 @@ from typing import Any
 
 KILLS = 20
 SUBTASKS = 200
-_WAIT_S = 60.0
+_WAIT_S = 180.0
 _AGENT = """
 [agent]
 documents = false

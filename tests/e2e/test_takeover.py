@@ -103,14 +103,12 @@ def test_any_coordinator_cancels_any_run_and_one_that_stops_hands_its_runs_over_
         for _ in range(6):  # whichever coordinator is asked
             hub.json("runs", "cancel", theirs[0][-6:])
         wait_for("it is cancelled", lambda: listed(hub)[theirs[0]]["outcome"] == "cancelled")
-        began = time.monotonic()
         desks["east"].stop()
         wait_for(
             "the rest is taken",
             lambda: all(entry["owner"] != east or entry["outcome"] for entry in listed(hub).values()),
             20.0,
         )
-        assert time.monotonic() - began < 20.0
         (world / "gate").touch()
         outcomes = []
         for process in processes:
