@@ -1,16 +1,15 @@
 """What nodes say about their attempts, or do not say in time, and what follows from it: a part of the engine.
 
 Rules. A message counts only if it names the attempt that holds, from the node that holds it. An ending that comes a second time is acknowledged the
-same way and changes nothing; one of an attempt that no longer holds is late: written once, acknowledged, never applied. A result counts when
-its check says so, and not before.
+same way and changes nothing; one of an attempt that no longer holds is late: written once, acknowledged, never applied (`late`). A result counts
+when its check says so, and not before.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 from protocol.messages import (
-    Cancel,
     Cancelled,
     Confirm,
     Failed,
@@ -21,13 +20,13 @@ from protocol.messages import (
     Started,
     Usage,
 )
-from protocol.records import Accepted, AttemptFailed, AttemptMoved, LateResult, Refused, Rejected
+from protocol.records import Accepted, AttemptFailed, AttemptMoved, Refused, Rejected
 
 from .budget_view import usage_view
 from .closing import BLAMELESS
 from .desk import Desk
+from .late import Late
 from .orders import CheckResult, ResultChecked, Say, ShowProgress, WorkReceived
-from .state import SubtaskState
 from .watch import PERSON_MAX_S, Due, Live
 
 if TYPE_CHECKING:
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Work"]
 
-_What = Literal["result", "failed", "cancelled"]
 _MOVES_FREE: Final = 20
 _MOVE_EVERY_S: Final = 30.0
 """So many changes of state of one attempt are written, and one more each so many seconds."""
@@ -51,12 +49,13 @@ class Work:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._late = Late(engine)
 
     def received(self, event: WorkReceived) -> None:
         """One envelope of one node."""
         desk = self._engine.desks.get(event.run)
         if desk is None:
-            self._unknown(event)
+            self._late.unknown(event)
             return
         for item in event.items:
             live = self._engine.watch.get((event.run, item.subtask), item.attempt)
@@ -390,72 +389,5 @@ class Work:
         )
         self._engine.retry(desk, desk.state.subtasks[name], pause=False)
 
-    # --- everything else ---
-
     def _stale(self, desk: Desk, event: WorkReceived, item: Any) -> None:
-        """About an attempt that does not hold (any more)."""
-        subtask = desk.state.subtasks.get(item.subtask)
-        if subtask is None:
-            return
-        if isinstance(item, (Result, Failed, Cancelled)):
-            applied = self._repeated(subtask, event.node, item)
-            if applied is None:
-                applied = False
-                self._note_late(desk, subtask, event.node, item)
-            ack = ResultAck(subtask=item.subtask, attempt=item.attempt, epoch=item.epoch, applied=applied)
-            self._engine.command(Say(event.run, event.bus_key, ack))
-        elif isinstance(item, (Started, Progress)):
-            # It works on something that it no longer holds: spare it the effort.
-            stop = Cancel(
-                subtask=item.subtask, attempt=item.attempt, epoch=item.epoch, reason="no longer yours"
-            )
-            self._engine.command(Say(event.run, event.bus_key, stop))
-
-    @staticmethod
-    def _repeated(subtask: SubtaskState, node: str, item: Result | Failed | Cancelled) -> bool | None:
-        """How an ending that was dealt with before was acknowledged then; None when it was not."""
-        if not 0 < item.attempt <= len(subtask.attempts):
-            return None
-        attempt = subtask.attempts[item.attempt - 1]
-        if (attempt.epoch, attempt.node) != (item.epoch, node):
-            return None
-        if isinstance(item, Result):
-            return {"accepted": True, "rejected": False}.get(attempt.status)
-        if attempt.status == "cancelled":
-            return True
-        code = item.code if isinstance(item, Failed) else "E_CANCELLED"
-        return True if attempt.status == "failed" and attempt.code == code else None
-
-    def _note_late(
-        self, desk: Desk, subtask: SubtaskState, node: str, item: Result | Failed | Cancelled
-    ) -> None:
-        what: _What = (
-            "result" if isinstance(item, Result) else "failed" if isinstance(item, Failed) else "cancelled"
-        )
-        attempt = subtask.attempts[item.attempt - 1] if 0 < item.attempt <= len(subtask.attempts) else None
-        if attempt is None or (attempt.epoch, attempt.node) != (item.epoch, node):
-            # It was never awarded to this node: counted, and nothing more, for the journal is not for rent.
-            self._engine.refused["E_FENCE"] += 1
-            return
-        if (item.attempt, item.epoch, what) in subtask.late:
-            return
-        self._engine.emit(
-            desk,
-            LateResult(
-                at_ms=self._engine.at_ms,
-                subtask=item.subtask,
-                attempt=item.attempt,
-                epoch=item.epoch,
-                node=node,
-                what=what,
-            ),
-        )
-
-    def _unknown(self, event: WorkReceived) -> None:
-        """About a run that is not in memory: one that has ended needs nothing more; of others we say nothing."""
-        if not self._engine.is_closed(event.run):
-            return
-        for item in event.items:
-            if isinstance(item, (Result, Failed, Cancelled)):
-                ack = ResultAck(subtask=item.subtask, attempt=item.attempt, epoch=item.epoch, applied=False)
-                self._engine.command(Say(event.run, event.bus_key, ack))
+        self._late.stale(desk, event, item)
