@@ -250,4 +250,8 @@ def _first_config(path: Path) -> str:
         f"artifacts_mib = {artifacts}   # space for inputs and results\n"
         f"journal_mib = {journal}      # space for the runs' records\n"
         "mdns = true           # announce the bus on the local network\n"
+        "\n"
+        "# [coordinator]\n"
+        '# budget_run = "money=20,tokens=10M"   # the most that one run may spend\n'
+        '# budget_day = "money=100"             # the most that all runs of the swarm may spend in a day\n'
     )
