@@ -19,7 +19,7 @@ import click
 from protocol.errors import ZwermError
 
 from .loop import first_named
-from .output import Exit, Out, exit_code_of
+from .output import Exit, Out, exit_code_of, whole_writes
 from .version import VERSION
 
 __all__ = ["GROUPS", "Cli", "main"]
@@ -153,6 +153,7 @@ def _root(home: str | None) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code. Installed as `zwerm`."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    sys.stdout = whole_writes(sys.stdout)
     cli = Cli()
     as_json = "--json" in arguments
     out = Out.for_terminal(as_json=as_json, quiet=False, no_color="--no-color" in arguments)

@@ -7,6 +7,7 @@ next. Nothing is coloured when the output is not a terminal or `NO_COLOR` is set
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -18,7 +19,7 @@ from typing import Any, TextIO
 
 from protocol.errors import ZwermError
 
-__all__ = ["EXIT_OF_CODE", "Exit", "Out", "clean", "exit_code_of"]
+__all__ = ["EXIT_OF_CODE", "Exit", "Out", "clean", "exit_code_of", "whole_writes"]
 
 
 class Exit(IntEnum):
@@ -97,6 +98,19 @@ def clean(text: str) -> str:
 def exit_code_of(error: ZwermError) -> Exit:
     """The exit code that goes with an error."""
     return EXIT_OF_CODE.get(error.code, Exit.FAILED)
+
+
+def whole_writes(stream: TextIO) -> TextIO:
+    """A stream that writes all that it is given.
+
+    With PYTHONUNBUFFERED, as containers like to have it, Python writes straight to the file, and what a pipe does not take at once is lost without a word.
+    """
+    raw = getattr(stream, "buffer", None)
+    if not isinstance(raw, io.RawIOBase):
+        return stream
+    return io.TextIOWrapper(
+        io.BufferedWriter(raw), encoding=stream.encoding, errors=stream.errors, line_buffering=True
+    )
 
 
 @dataclass(slots=True)

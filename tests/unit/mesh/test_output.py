@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mesh.output import Exit, Out, clean, exit_code_of
+from mesh.output import Exit, Out, clean, exit_code_of, whole_writes
 from protocol.errors import ZwermError
 
 
@@ -64,3 +64,31 @@ def test_text_from_elsewhere_cannot_move_the_cursor_or_turn_the_writing_round(te
     assert "\x1b" not in cleaned
     assert "\N{RIGHT-TO-LEFT OVERRIDE}" not in cleaned
     assert len(cleaned) == len(text)
+
+
+class Narrow(io.RawIOBase):
+    """A file that takes a little at a time, as a pipe does."""
+
+    def __init__(self) -> None:
+        self.taken = b""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: object) -> int:
+        part = bytes(data)[:7]  # type: ignore[call-overload]
+        self.taken += part
+        return len(part)
+
+
+def test_an_unbuffered_stdout_gets_all_that_is_said():
+    raw = Narrow()
+    unbuffered = io.TextIOWrapper(raw, encoding="utf-8", write_through=True)  # type: ignore[arg-type]
+    speaker = Out(as_json=True, stdout=whole_writes(unbuffered), stderr=io.StringIO())
+    speaker.document("nodes", {"nodes": ["é" * 100]})
+    assert json.loads(raw.taken) == {"schema": "zwerm.nodes/1", "nodes": ["é" * 100]}
+
+
+def test_a_buffered_stdout_is_left_alone():
+    for stream in (io.StringIO(), io.TextIOWrapper(io.BytesIO())):
+        assert whole_writes(stream) is stream
