@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ from mesh.sim.linear import Call
 from mesh.sim.network import Mail, Peer
 from mesh.sim.plans import ref
 from mesh.sim.process import Process
-from mesh.sim.store import Answer, Entry
+from mesh.sim.store import Answer, Entry, Store
 from mesh.sim.world import World
 from protocol import subjects
 from protocol.messages import (
@@ -43,6 +43,7 @@ from .engine import Engine, Settings
 from .fold import apply, fold
 from .lane import Lane
 from .replanning import revise
+from .sim_takeover import SimTakeover
 from .state import RunState
 
 __all__ = ["SimCoordinator"]
@@ -88,7 +89,11 @@ class SimCoordinator(Process):
         self._writing: set[str] = set()
         self._lazy: dict[Way, list[Item]] = {}
         self._receivers: dict[str, Sequence[Peer]] = {}
-        self._listening = False
+        self.takeover: SimTakeover | None = None
+
+    @property
+    def _listening(self) -> bool:
+        return self.takeover is not None and self.takeover.ready
 
     # --- life ---
 
@@ -99,7 +104,7 @@ class SimCoordinator(Process):
         self.engine = Engine(self.peer.node, rng, self._settings(), now=clock.steady())
         self._roster.subscribe(self._on_roster)
         self._look()
-        self._read()
+        self.takeover = SimTakeover(self, self._take_up)
 
     def _settings(self) -> Settings:
         # In a short time of trouble nothing takes half a minute.
@@ -113,32 +118,31 @@ class SimCoordinator(Process):
         self._lanes, self._shadows, self._lazy = {}, {}, {}
         self._inbox.clear()
         self._writing.clear()
-        self._taking = self._listening = False
+        self._taking = False
+        self.takeover = None
 
-    def _read(self) -> None:
-        if self._listening:
+    def _take_up(self, run: str, entries: list[Entry]) -> None:
+        """A run was read that is ours to take, if its owner has not come back meanwhile."""
+        records = [record for entry in entries for record in entry.records]
+        state, shadow = fold(records), fold(records)
+        if state is None or self.takeover is None:
             return
-        life = self.life
-        self.world.store.read(self.peer, life, lambda logs: self._later(life, self._recover, (logs,)))
-        self.later(_ANSWER_S, self._read)
-
-    def _recover(self, logs: dict[str, list[Entry]]) -> None:
-        if self._listening:
-            return
-        self._listening = True
-        self.point("recover.read")
-        for run, entries in logs.items():
-            records = [record for entry in entries for record in entry.records]
-            state, shadow = fold(records), fold(records)
-            assert state is not None
-            if state.status == "closed":
-                self.take(orders.RunForgotten(run))
-                continue
+        if state.status == "closed":
+            self.take(orders.RunForgotten(run))
+        elif self.takeover.core.takes(run, state.owner, self.peer.clock.steady()):
             self._lanes[run] = Lane(entries[-1].seq, state.records)
             self._shadows[run] = shadow
             plan = self.world.revised.get(state.plan.sha256) if state.plan else None
             self.take(orders.RunRecovered(state, plan or self.world.plans[run]))
-        self.point("recover.taken")
+
+    def in_life(self, life: int, action: Callable[..., object], *args: Any) -> None:
+        """Do something that an answer brought, if it came to the life that asked."""
+        self._later(life, action, args)
+
+    @property
+    def store(self) -> Store:
+        """The journal's store and the board."""
+        return self.world.store
 
     def _look(self) -> None:
         self._roster.tick(self.peer.clock.wall())
@@ -182,7 +186,7 @@ class SimCoordinator(Process):
         node, bus_key, items = mail.sender.node, mail.sender.bus_key, mail.items
         if mail.kind == "heartbeat":
             self._presence(mail, items[0])
-        elif not self._listening:
+        elif self.takeover is None or not self.takeover.wanted(mail.run):
             return
         elif mail.kind == "bid":
             answers: Sequence[Any] = items
@@ -210,8 +214,11 @@ class SimCoordinator(Process):
 
     def take(self, event: orders.Event) -> None:
         """One event; what it causes at once comes next, not inside."""
-        self._inbox.append(event)
-        if self._taking or self.engine is None:
+        if self.engine is None or self.takeover is None or self.takeover.keeps(event):
+            return
+        first = self.takeover.before(event)
+        self._inbox += [event] if first is None else [first, event]
+        if self._taking:
             return
         self._taking = True
         try:

@@ -47,13 +47,14 @@ def arrange(world: World) -> None:
 def _submit(world: World, run: str) -> None:
     if run not in world.ledger.opened:
         world.timeline.at(_ASK_S, _submit, world, run)
-        world.desk.submit(run, world.plans[run])
+        world.rng.choice(world.coordinators).submit(run, world.plans[run])
 
 
 def _cancel(world: World, run: str) -> None:
     if run not in world.ledger.closed and run not in world.ledger.cancelling:
         world.timeline.at(_ASK_S, _cancel, world, run)
-        world.desk.cancel(run)
+        for coordinator in world.coordinators:
+            coordinator.cancel(run)
 
 
 def _cancel_one(world: World, run: str, name: str) -> None:
@@ -61,7 +62,8 @@ def _cancel_one(world: World, run: str, name: str) -> None:
     if run in ledger.closed or {(run, name)} & (ledger.stopping | ledger.terminal.keys()):
         return
     world.timeline.at(_ASK_S, _cancel_one, world, run, name)
-    world.desk.cancel(run, name)
+    for coordinator in world.coordinators:
+        coordinator.cancel(run, name)
 
 
 def _pause(world: World, run: str, on: bool, until: float) -> None:
@@ -71,4 +73,5 @@ def _pause(world: World, run: str, on: bool, until: float) -> None:
     if world.timeline.elapsed <= until:
         world.timeline.at(_ASK_S, _pause, world, run, on, until)
     if (run in ledger.paused) != on:
-        world.desk.pause(run, on=on)
+        for coordinator in world.coordinators:
+            coordinator.pause(run, on=on)

@@ -9,16 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias, TypeVar
 
-from protocol.records import Record
+from protocol.records import Owned, Record, RunClosed, RunOpened
 
 from .faults import Faults
 from .linear import Call
 from .network import Network, Peer
 from .timeline import Timeline
 
-__all__ = ["Answer", "Entry", "Store", "Written"]
+__all__ = ["LEASE_TTL_S", "Answer", "BoardView", "Entry", "Head", "Store", "Written"]
+
+LEASE_TTL_S: Final = 60.0
+"""So long the board keeps a lease that is not renewed; whether it counts is judged by those who read it."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,21 @@ class Entry:
     records: Sequence[Record]
     writer: str
     at: float
+
+
+class Head(NamedTuple):
+    """What the board says of a run."""
+
+    owner: str
+    epoch: int
+    closed: bool = False
+
+
+class BoardView(NamedTuple):
+    """The board at one moment: coordinators' leases by node with their revisions, and the runs."""
+
+    leases: dict[str, int]
+    heads: dict[str, Head]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +88,10 @@ class Store:
         self.full = False
         self.calls: dict[str, list[Call]] = {}
         """By run: every append as its client saw it."""
-        self._readers: dict[str, int] = {}
-        """The newest life of each client that has read the logs."""
+        self.heads: dict[str, Head] = {}
+        self._leases: dict[str, int] = {}
+        self._lease_at: dict[str, float] = {}
+        self._revision = 0
 
     def records(self, run: str) -> list[Record]:
         """All records of a run, in order."""
@@ -96,14 +117,36 @@ class Store:
         self._network.through(peer, lambda: self._timeline.at(self._way(), self._arrived, request))
         return call
 
-    def read(self, peer: Peer, life: int, answer: Callable[[dict[str, list[Entry]]], None]) -> None:
-        """Read everything; `answer` gets it when, and if, it comes."""
+    def read(self, peer: Peer, run: str, answer: Callable[[list[Entry]], None]) -> None:
+        """Read a run's log; `answer` gets it when, and if, it comes."""
+        self._ask(peer, lambda: list(self.logs.get(run, ())), answer)
 
+    def look(self, peer: Peer, answer: Callable[[BoardView], None]) -> None:
+        """Read the board."""
+        self._ask(peer, self._board, answer)
+
+    def renew(self, peer: Peer, answer: Callable[[], None]) -> None:
+        """Renew a coordinator's lease; `answer` is called when, and if, it is confirmed. A full store takes no lease either."""
+
+        def put() -> bool:
+            if not self.full:
+                self._revision += 1
+                self._leases[peer.node] = self._revision
+                self._lease_at[peer.node] = self._timeline.now
+            return not self.full
+
+        self._ask(peer, put, lambda taken: answer() if taken else None)
+
+    def _board(self) -> BoardView:
+        over = self._timeline.now - LEASE_TTL_S
+        held = {node: revision for node, revision in self._leases.items() if self._lease_at[node] > over}
+        return BoardView(held, dict(self.heads))
+
+    def _ask(self, peer: Peer, found: Callable[[], T], answer: Callable[[T], None]) -> None:
         def arrived() -> None:
-            self._readers[peer.name] = life
-            found = {run: list(entries) for run, entries in self.logs.items()}
+            result = found()
             if not peer.deaf:
-                self._network.through(peer, lambda: answer(found))
+                self._network.through(peer, lambda: self._timeline.at(self._way(), answer, result))
 
         if not peer.mute:
             self._network.through(peer, lambda: self._timeline.at(self._way(), arrived))
@@ -113,9 +156,6 @@ class Store:
 
     def _arrived(self, request: _Request) -> None:
         run, log = request.run, self.logs.get(request.run, [])
-        if self._readers.get(request.peer.name, 0) > request.life:
-            # Its process died and a newer one has read the logs since: the server closed that connection long ago.
-            return
         last = log[-1] if log else None
         if self.full:
             result = Answer("full")
@@ -130,6 +170,7 @@ class Store:
                 self._timeline.now,
             )
             self.logs.setdefault(run, []).append(entry)
+            self._head(run, entry)
             self._written(run, entry)
             result = Answer("ok", entry.seq, entry.token)
         if request.peer.deaf:
@@ -140,6 +181,13 @@ class Store:
         self._network.through(
             request.peer, lambda: self._timeline.at(self._way(), self._answered, request, result)
         )
+
+    def _head(self, run: str, entry: Entry) -> None:
+        for record in entry.records:
+            if isinstance(record, (RunOpened, Owned)):
+                self.heads[run] = Head(record.owner, record.epoch)
+            elif isinstance(record, RunClosed):
+                self.heads[run] = self.heads[run]._replace(closed=True)
 
     def _answered(self, request: _Request, result: Answer) -> None:
         request.answer(result)

@@ -56,6 +56,7 @@ class World:
         faults: what goes wrong.
         plans: what is asked for; small random plans if not given.
         nodes: how many nodes sell; two to four if not given.
+        coordinators: how many there are; one to three by the seed in small hostile worlds, else one.
         capabilities: what nodes may offer.
         load: how long work is.
         door: whether messages pass the real door; decided by the seed if not given: nearly always, with real signatures every hundredth time.
@@ -75,6 +76,7 @@ class World:
         faults: Faults = HOSTILE,
         plans: list[Plan] | None = None,
         nodes: int | None = None,
+        coordinators: int | None = None,
         capabilities: tuple[str, ...] = SMALL,
         load: Load | None = None,
         door: Door | None = None,
@@ -115,8 +117,11 @@ class World:
         self.spending = Spending(seed, budgets or draw_budgets(seed, some, faults.bounded), self.tally)
         self.cast = cast or find_cast()
         count = nodes or self.rng.randint(2, 4)
-        self.desk = self._coordinator("desk")
-        self.coordinators: list[CoordinatorActor] = [self.desk]
+        desks = coordinators or (1 if plans or not faults.until_s else 1 + seed % 3)
+        self.coordinators: list[CoordinatorActor] = [
+            self._coordinator(f"c{number}" if number else "desk") for number in range(desks)
+        ]
+        self.desk = self.coordinators[0]
         self.desks = [coordinator.peer for coordinator in self.coordinators]
         self.agents: list[AgentActor] = [self._agent(number) for number in range(count)]
         self.by_bus_key = {agent.peer.bus_key: agent for agent in self.agents}

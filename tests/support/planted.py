@@ -18,6 +18,7 @@ from coordinator_node.orders import Command
 from coordinator_node.sim_actor import SimCoordinator
 from mesh.sim import Broken, Faults, World
 from mesh.sim.disk import SimFile
+from mesh.sim.store import Store
 from protocol.messages import Progress, Result
 from protocol.records import Accepted, Record
 
@@ -204,6 +205,17 @@ def paused_award(patch: Patch) -> None:
     patch.setattr(runs.Runs, "_drop_rounds", lambda self, desk, withdraw=False: None)
 
 
+def stale_owner_writes(patch: Patch) -> None:
+    """Appends are not compared with what is there: who was deposed and does not know it writes on."""
+    arrived = Store._arrived
+
+    def blind(self: Store, request: Any) -> None:
+        request.expected = len(self.logs.get(request.run, ()))
+        arrived(self, request)
+
+    patch.setattr(Store, "_arrived", blind)
+
+
 BUGS: dict[str, Callable[[Patch], None]] = {
     bug.__name__: bug
     for bug in (
@@ -225,6 +237,7 @@ BUGS: dict[str, Callable[[Patch], None]] = {
         words_without_work,
         forgotten_second,
         paused_award,
+        stale_owner_writes,
     )
 }
 
