@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from mesh.output import Exit
-from mesh.verbs import Session, command, run_async
+from mesh.verbs import HELP_SETTINGS, Session, command, run_async
 
 from .commands_demo import demo
 from .commands_halt import halt
@@ -134,7 +134,7 @@ agents = click.Group(
     "agents",
     commands={"ls": list_agents, "show": show_agent, "test": test_agent},
     help="What this device offers to the swarm.",
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    context_settings=HELP_SETTINGS,
 )
 
 COMMANDS: list[click.Command] = [agents, demo, halt]

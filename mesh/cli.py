@@ -20,6 +20,7 @@ from protocol.errors import ZwermError
 
 from .loop import first_named
 from .output import Exit, Out, exit_code_of, whole_writes
+from .verbs import HELP_SETTINGS
 from .version import VERSION
 
 __all__ = ["GROUPS", "Cli", "main"]
@@ -64,7 +65,7 @@ class Cli(click.Group):
                     help="State directory (default: $ZWERM_HOME, or the platform's own).",
                 ),
             ],
-            context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+            context_settings=HELP_SETTINGS,
             help="One swarm of the machines and agents you already have.",
         )
         self._loaded: dict[str, click.Command] | None = None

@@ -14,14 +14,17 @@ import inspect
 import os
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from .loop import run_async
 from .output import Out
 
-__all__ = ["DURATION", "Session", "command", "run_async"]
+__all__ = ["DURATION", "HELP_SETTINGS", "Session", "command", "run_async"]
+
+HELP_SETTINGS: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+"""How every verb and every group of verbs shows its help (click's context settings)."""
 
 
 class Session:
@@ -122,7 +125,7 @@ def command(name: str | None = None, **options: Any) -> Callable[[Callable[..., 
         for option in reversed(_COMMON):
             wrapped = option(wrapped)
         settings: dict[str, Any] = {
-            "context_settings": {"help_option_names": ["-h", "--help"], "max_content_width": 100},
+            "context_settings": HELP_SETTINGS,
             # A docstring with a backslash is a raw one, and click wants the character itself before lines that keep their form.
             "help": inspect.cleandoc(function.__doc__ or "").replace("\\b\n", "\b\n"),
             **options,
