@@ -457,3 +457,11 @@ def test_examples_in_the_help_keep_their_lines(line: str, capsys: pytest.Capture
     said = capsys.readouterr().out
     assert "\\b" not in said
     assert "Examples:" not in said or "\n  Examples:\n    zwerm " in said
+
+
+def test_the_first_help_screen_loads_no_heavy_library() -> None:
+    code = "import sys; from mesh.cli import main; main(['--help']); print(sorted({'pydantic', 'cryptography', 'nats', 'rich'} & set(sys.modules)), file=sys.stderr)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=60, check=True
+    )
+    assert done.stderr.strip() == "[]"
