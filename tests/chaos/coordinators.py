@@ -44,7 +44,10 @@ def coordinator_kills(*, desks: int, points: Sequence[str] = (), at_once: int = 
                     await chaos.coordinators[0].serving()
                 else:
                     batch.blows.append(await _strike(chaos, people, batch, armed))
+            # Whoever is still armed would die when there is nobody left to bring it back.
             for node in chaos.coordinators:
+                if node.alive and node.id in armed:
+                    node.kill()
                 if not node.alive:
                     node.start()
             for node in chaos.coordinators:
@@ -66,7 +69,11 @@ async def _strike(chaos: Chaos, people: Load, batch: Batch, armed: dict[str, str
     if any(node.serves and node.alive for node in chaos.coordinators) and rng.random() < 0.7:
         # Another one takes the runs over.
         with contextlib.suppress(Stuck):
-            await until("taken over", lambda: not people.open_runs(victim.id), 8.0)
+            await until(
+                "taken over",
+                lambda: not people.open_runs(victim.id) or not any(node.alive for node in chaos.coordinators),
+                8.0,
+            )
     elif rng.random() < 0.5:
         await asyncio.sleep(rng.uniform(0.0, 0.3))
     armed.pop(victim.id, None)
