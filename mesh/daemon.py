@@ -131,7 +131,7 @@ class Daemon:
                 async with _until(stop):  # a bus that is waited for must not keep the daemon from stopping
                     if "bus" in membership.node.roles:
                         await self._start_bus(stack, membership, config, stop)
-                    await self._connect_all(stack, membership)
+                    await self._connect_all(stack, membership, stop)
                 if not stop.is_set():
                     await self._run_roles(stack, membership, config, stop)
                     await self._until_serving(stop)
@@ -193,14 +193,16 @@ class Daemon:
         beacon = Beacon(swarm_tag(membership.charter.swarm_id), name, port)
         await stack.enter_async_context(background(announce(beacon)))
 
-    async def _connect_all(self, stack: AsyncExitStack, membership: Membership) -> None:
+    async def _connect_all(self, stack: AsyncExitStack, membership: Membership, stop: asyncio.Event) -> None:
         for role in membership.node.roles:
             if role in ("agent", "coordinator", "enroller"):
-                self.endpoints[role] = await self._connect(stack, membership, role)
+                self.endpoints[role] = await self._connect(stack, membership, role, stop)
         if not self.endpoints:
-            self.endpoints["client"] = await self._connect(stack, membership, "client")
+            self.endpoints["client"] = await self._connect(stack, membership, "client", stop)
 
-    async def _connect(self, stack: AsyncExitStack, membership: Membership, role: str) -> Endpoint:
+    async def _connect(
+        self, stack: AsyncExitStack, membership: Membership, role: str, stop: asyncio.Event
+    ) -> Endpoint:
         """Connect under one role; a bus that is not there yet is waited for, aloud."""
         pause = 0.5
         while True:
@@ -209,6 +211,10 @@ class Daemon:
             except MeshError as error:
                 if not error.retryable:
                     raise
+                if stop.is_set():
+                    # We were cancelled in the very moment in which the connection was refused, and only the refusal came out: Python 3.11's
+                    # `wait_for`, which the library uses, loses the cancellation then, and there is no second one.
+                    raise asyncio.CancelledError from error
                 self.say(f"Waiting   {error.message}; trying again in {pause:g} s")
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 15.0)

@@ -179,6 +179,33 @@ async def test_a_device_that_waits_for_its_bus_stops_when_told(nas_without_bus: 
     assert nas.daemon_pid() is None
 
 
+async def test_a_daemon_stops_although_the_connection_was_refused_in_the_moment_of_the_order(
+    nas_without_bus: tuple[Home, Home], monkeypatch: pytest.MonkeyPatch
+):
+    _, nas = nas_without_bus
+    from mesh.bus_nats import NatsBus
+
+    asked, stop = asyncio.Event(), asyncio.Event()
+
+    async def refused_when_cancelled(*_arguments: object, **_options: object) -> NatsBus:
+        again = asked.is_set()
+        asked.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            if again:
+                raise
+            raise BusUnreachable("connection refused") from None
+        raise AssertionError("nobody set it")
+
+    monkeypatch.setattr(NatsBus, "connect", refused_when_cancelled)
+    async with asyncio.timeout(15), asyncio.TaskGroup() as group:
+        group.create_task(Daemon(nas).run(stop))
+        await asked.wait()
+        stop.set()
+    assert nas.daemon_pid() is None
+
+
 async def test_a_connection_that_is_refused_for_good_ends_the_start(
     nas_without_bus: tuple[Home, Home], monkeypatch: pytest.MonkeyPatch
 ):
