@@ -145,11 +145,13 @@ class Watcher:
             WatchLost: the swarm gave no answer for `patience_s`, or an event cannot be had.
             CallFailed: the coordinator says no: there is no such run, or its journal is damaged.
         """
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(timeout_s):
-                while not self._told and not self._over:
-                    self._some.clear()
-                    await self._some.wait()
+        # A look without waiting must not wait at all: Python 3.11 takes a cancellation that came just before `timeout(0)` for the time-out.
+        if timeout_s != 0:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(timeout_s):
+                    while not self._told and not self._over:
+                        self._some.clear()
+                        await self._some.wait()
         if self._told:
             told = self._told.popleft()
             if not told.event.volatile:
