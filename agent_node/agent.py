@@ -53,7 +53,7 @@ from .workbook import WorkBook
 
 __all__ = ["Agent"]
 
-_NOT_OUR_FAULT: Final = frozenset({"E_DEADLINE", "E_SHUTDOWN", "E_HALTED"})
+_NOT_OUR_FAULT: Final = frozenset({"E_DEADLINE", "E_SHUTDOWN", "E_HALTED", "E_DISK", "E_DISK_FULL"})
 """Failures that say nothing about how well this node does the work."""
 
 
@@ -276,6 +276,9 @@ class Agent:
     # --- endings ---
 
     def _ended(self, event: WorkDone | WorkFailed | WorkStopped, now: float, step: Step) -> None:
+        if isinstance(event, WorkFailed) and event.code == "E_DISK_FULL":
+            # Until the disk is measured again: what waits here would fail in the same way.
+            self._no_room(step)
         attempt = self._work.ended(event, now, step)
         if attempt is not None and attempt.ending is not None:
             used = attempt.ending.used
@@ -311,10 +314,15 @@ class Agent:
         self._bids.load = min(1.0, max(0.0, event.load))
 
     def _room(self, event: RoomMeasured, now: float, step: Step) -> None:
-        self.room = event.room
-        if not event.room:
-            self._bids.drop_all()
-            self._work.give_back_waiting("E_DISK_FULL", DISK_FULL, step)
+        if event.room:
+            self.room = True
+        else:
+            self._no_room(step)
+
+    def _no_room(self, step: Step) -> None:
+        self.room = False
+        self._bids.drop_all()
+        self._work.give_back_waiting("E_DISK_FULL", DISK_FULL, step)
 
     def _inputs_cached(self, event: InputsCached, now: float, step: Step) -> None:
         for digest in event.gone:

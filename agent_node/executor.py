@@ -8,6 +8,7 @@ comes back for every start. Names from elsewhere never become paths. Counterpart
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import re
 import shutil
@@ -159,7 +160,8 @@ class Executor:
                     key, error.code, plain(f"{error.message} {error.hint}".strip()), retryable=True
                 )
             except OSError as error:
-                event = WorkFailed(key, "E_DISK", f"the job's directory: {error.strerror}", retryable=True)
+                code = "E_DISK_FULL" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "E_DISK"
+                event = WorkFailed(key, code, f"the job's directory: {error.strerror}", retryable=True)
             except Exception as error:
                 log.exception("%s failed in its adapter", key)
                 event = WorkFailed(

@@ -304,6 +304,12 @@ def _explained(error: BaseException) -> dict[str, Any]:
             "message": "a file of the job is larger than allowed",
             "again": False,
         }
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return {
+            "code": "E_DISK_FULL",
+            "message": "there was no room left on its disk for this work",
+            "again": True,
+        }
     if isinstance(error, SystemExit):
         return {"code": "E_WORK", "message": f"the function called exit({error.code})", "again": True}
     where = error.__traceback__

@@ -75,9 +75,9 @@ class Round:
         return len(self.batch.asked)
 
     @property
-    def busy(self) -> bool:
-        """Whether somebody would do it, only not now."""
-        return any(note.code in BUSY for note in self.declines.values())
+    def busy_note(self) -> DeclineNote | None:
+        """What somebody said who would do it, only not now; None when there is nobody such."""
+        return next((note for note in self.declines.values() if note.code in BUSY), None)
 
     @property
     def unpaid(self) -> DeclineNote | None:

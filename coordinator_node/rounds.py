@@ -182,9 +182,11 @@ class Rounds:
                 self._engine.command(Say(run, loser.bus_key, reject))
             return
         self._engine.market.fly(one.capability, -1)
-        if decision.crowded or one.busy:
+        if decision.crowded or one.busy_note:
             self._withdrawn(one)
-            self._engine.scheduler.full(one.capability, self._engine.now)
+            note = one.busy_note
+            why = f"{self._engine.market.name(note.node)}: {note.detail or note.code}" if note else ""
+            self._engine.scheduler.full(one.capability, self._engine.now, why)
             self._engine.add(desk, name)
         elif one.unanswered:
             self._engine.add(desk, name, pause=True)

@@ -48,6 +48,8 @@ class Scheduler:
         self._patient: set[str] = set()
         self._full: dict[str, tuple[float, float]] = {}
         """capability -> (until, pause): its sellers are full."""
+        self._why: dict[str, str] = {}
+        """The same capabilities -> what a seller said of it."""
         self._timers: Timers[tuple[str, Key | str]] = Timers()
         self._tries: dict[Key, int] = {}
 
@@ -75,9 +77,10 @@ class Scheduler:
         """Whether anything waits for the capability now."""
         return bool(self._queues.get(capability))
 
-    def full(self, capability: str, now: float) -> None:
-        """Everybody who was asked is full: leave them alone for a moment."""
+    def full(self, capability: str, now: float, why: str = "") -> None:
+        """Everybody who was asked is full, and says so (`why`): leave them alone for a moment."""
         self._market.full(capability)
+        self._why[capability] = why
         until, pause = self._full.get(capability, (0.0, 0.0))
         if until > now:
             return
@@ -90,11 +93,22 @@ class Scheduler:
         for capability in self._full:
             self._market.not_full(capability)
         self._full.clear()
+        self._why.clear()
 
     def took(self, capability: str) -> None:
         """A subtask was awarded: if full sellers took one more than before, more are tried soon."""
         if self._market.took(capability):
             self._full.pop(capability, None)
+            self._why.pop(capability, None)
+
+    def waiting(self, run: str) -> dict[str, str]:
+        """Subtasks of a run that wait because their sellers are full -> what a seller said of it."""
+        return {
+            subtask: why
+            for capability, why in self._why.items()
+            if why
+            for subtask in self._queues.get(capability, {}).get(run, ())
+        }
 
     def forget(self, key: Key) -> None:
         """A subtask needs nobody any more."""

@@ -350,7 +350,8 @@ class RunsService:
         live: dict[str, list[dict[str, Any]]] = {}
         for item in role.engine.watch.of_run(run):
             live.setdefault(item.key[1], []).append(live_view(item, now, role.node_name))
-        view = run_view(state, content, role.node_name, live, role.engine.purse.waiting(run))
+        waiting = role.engine.scheduler.waiting(run) | role.engine.purse.waiting(run)
+        view = run_view(state, content, role.node_name, live, waiting)
         encoded = json.dumps(view, ensure_ascii=False).encode()
         if len(encoded) <= _DATA_BYTES_MAX:
             return Reply(ok=True, data=view)

@@ -94,6 +94,11 @@ def flood(job: Job) -> Output:
     return Output("big", path)
 
 
+def brim(job: Job) -> None:
+    """Work that meets a full disk."""
+    Path("/dev/full").write_text("no room")
+
+
 def burn(job: Job) -> None:
     """Work that uses processor time without end."""
     while True:

@@ -20,6 +20,7 @@ from agent_node.events import (
     Fenced,
     InputsCached,
     LoadMeasured,
+    RoomMeasured,
     Say,
     Start,
     Step,
@@ -434,6 +435,21 @@ def test_a_node_that_goes_down_gives_back_what_waits_and_stops_what_runs() -> No
     assert {order.key.subtask for order in world.orders()} == {"s1", "s2"}
     [failed] = world.feed(WorkStopped(key("s1")))
     assert (failed.code, failed.retryable) == ("E_SHUTDOWN", True)
+
+
+def test_work_that_found_no_room_on_the_disk_gives_back_what_waits_and_nothing_is_taken_until_there_is_room() -> (
+    None
+):
+    world = World()
+    world.award(award("s1"), award("s2"), award("s3"))
+    said = world.feed(WorkFailed(key("s1"), "E_DISK_FULL", "no room", retryable=True))
+    assert {(item.subtask, item.code) for item in said} == {("s1", "E_DISK_FULL"), ("s3", "E_DISK_FULL")}
+    assert not any(isinstance(order, Start) for order in world.orders())
+    [decline] = world.feed(Announced(RUN, [announce("s4")]))
+    assert decline.code == "E_DISK_FULL"
+    world.feed(RoomMeasured(True))
+    [bid] = world.feed(Announced(RUN, [announce("s4")]))
+    assert isinstance(bid, Bid)
 
 
 def test_words_of_a_failure_lose_their_control_characters() -> None:

@@ -252,6 +252,18 @@ async def test_a_gigabyte_of_output_is_cut_off_at_the_limit(swarm: MemorySwarm, 
     assert (failed.code, failed.retryable) == ("E_OUTPUT_LIMIT", False)
 
 
+async def test_work_that_meets_a_full_disk_may_be_tried_elsewhere_and_its_node_takes_no_more_for_now(
+    swarm: MemorySwarm, buyer: Buyer
+) -> None:
+    seller = await swarm.join("seller")
+    role = AgentRole(seller, config("brim"))
+    async with running(role):
+        await buyer.auction(seller.me, announce("s1", "test.brim"))
+        failed = await buyer.until(Failed, "s1")
+        assert (failed.code, failed.retryable) == ("E_DISK_FULL", True)
+        await until(lambda: role.agent.room)  # as soon as it is measured: the disk itself has room
+
+
 async def test_work_that_uses_too_much_processor_time_is_ended(swarm: MemorySwarm, buyer: Buyer) -> None:
     seller = await swarm.join("seller")
     async with running(AgentRole(seller, config("burn", worker={"cpu_s": 1.0}))):

@@ -190,6 +190,21 @@ def test_when_everybody_is_full_the_work_waits_and_is_announced_when_a_slot_is_f
     assert len(desk.said(Announce)) > first
 
 
+def test_work_that_waits_for_full_sellers_says_who_said_what(desk: Playbook) -> None:
+    scheduler = desk.engine.scheduler
+    desk.submit()
+    assert scheduler.waiting(desk.run) == {}
+    for name in "abc":
+        desk.decline(name, code="E_SLOTS", detail="its disk is full")
+    [said] = scheduler.waiting(desk.run).values()
+    assert said.endswith(": its disk is full")
+    assert scheduler.waiting("another") == {}
+    desk.wait(0.5)
+    for name in "abc":
+        desk.bid(name)
+    assert scheduler.waiting(desk.run) == {}
+
+
 def test_when_everybody_says_no_for_good_the_run_ends_and_says_who_was_asked_and_why(desk: Playbook) -> None:
     desk.submit()
     for _ in range(3):
