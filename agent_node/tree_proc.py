@@ -45,14 +45,22 @@ def descendants(pid: int) -> list[int]:
     todo = [pid]
     while todo:
         parent = todo.pop()
-        for task in _PROC.glob(f"{parent}/task/*/children"):
+        for task in _listed(_PROC / str(parent) / "task"):
             try:
-                children = [int(word) for word in task.read_text().split()]
+                children = [int(word) for word in (task / "children").read_text().split()]
             except (OSError, ValueError):
                 continue
             found += children
             todo += children
     return found
+
+
+def _listed(folder: Path) -> list[Path]:
+    """The entries of a folder of /proc, which goes with its process at any moment (`Path.glob` raises when it does)."""
+    try:
+        return list(folder.iterdir())
+    except OSError:
+        return []
 
 
 def marked(mark: str) -> list[int]:
@@ -64,12 +72,13 @@ def marked_with(marks: Iterable[str]) -> set[int]:
     """Processes of ours whose environment carries one of the marks."""
     needles = {f"{MARK_NAME}={mark}".encode() for mark in marks}
     found: set[int] = set()
-    for entry in _PROC.glob("[0-9]*/environ"):
-        try:
-            if not needles.isdisjoint(entry.read_bytes().split(b"\0")):
-                found.add(int(entry.parent.name))
-        except (OSError, ValueError):
-            continue
+    for process in _listed(_PROC):
+        if process.name.isdecimal():
+            try:
+                if not needles.isdisjoint((process / "environ").read_bytes().split(b"\0")):
+                    found.add(int(process.name))
+            except OSError:
+                continue
     return found
 
 
