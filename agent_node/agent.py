@@ -53,7 +53,7 @@ from .workbook import WorkBook
 
 __all__ = ["Agent"]
 
-_NOT_OUR_FAULT: Final = frozenset({"E_DEADLINE", "E_SHUTDOWN", "E_HALTED", "E_DISK", "E_DISK_FULL"})
+_NOT_OUR_FAULT: Final = frozenset({"E_DEADLINE", "E_SHUTDOWN", "E_HALTED", "E_DISK_FULL"})
 """Failures that say nothing about how well this node does the work."""
 
 

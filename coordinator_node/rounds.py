@@ -182,10 +182,9 @@ class Rounds:
                 self._engine.command(Say(run, loser.bus_key, reject))
             return
         self._engine.market.fly(one.capability, -1)
-        if decision.crowded or one.busy_note:
+        if (busy := one.busy_note) or decision.crowded:
             self._withdrawn(one)
-            note = one.busy_note
-            why = f"{self._engine.market.name(note.node)}: {note.detail or note.code}" if note else ""
+            why = f"{self._engine.market.name(busy.node)}: {busy.detail or busy.code}" if busy else ""
             self._engine.scheduler.full(one.capability, self._engine.now, why)
             self._engine.add(desk, name)
         elif one.unanswered:

@@ -49,7 +49,7 @@ class Scheduler:
         self._full: dict[str, tuple[float, float]] = {}
         """capability -> (until, pause): its sellers are full."""
         self._why: dict[str, str] = {}
-        """The same capabilities -> what a seller said of it."""
+        """Of those, what a seller said of it."""
         self._timers: Timers[tuple[str, Key | str]] = Timers()
         self._tries: dict[Key, int] = {}
 
@@ -77,8 +77,8 @@ class Scheduler:
         """Whether anything waits for the capability now."""
         return bool(self._queues.get(capability))
 
-    def full(self, capability: str, now: float, why: str = "") -> None:
-        """Everybody who was asked is full, and says so (`why`): leave them alone for a moment."""
+    def full(self, capability: str, now: float, why: str) -> None:
+        """Everybody who was asked is full: leave them alone for a moment. `why`: what one of them said, "" if they bid and won too much else."""
         self._market.full(capability)
         self._why[capability] = why
         until, pause = self._full.get(capability, (0.0, 0.0))

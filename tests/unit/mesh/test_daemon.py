@@ -14,6 +14,7 @@ import pytest
 
 import mesh.daemon as daemon_module
 from mesh.background import DaemonFailed, start_in_background, stop_daemon
+from mesh.bus_nats import NatsBus
 from mesh.daemon import Daemon, PartFailed, RoleMissing, load_role, run_until_signalled
 from mesh.daemon_main import daemon_argv
 from mesh.endpoint import Endpoint
@@ -183,8 +184,6 @@ async def test_a_daemon_stops_although_the_connection_was_refused_in_the_moment_
     nas_without_bus: tuple[Home, Home], monkeypatch: pytest.MonkeyPatch
 ):
     _, nas = nas_without_bus
-    from mesh.bus_nats import NatsBus
-
     asked, stop = asyncio.Event(), asyncio.Event()
 
     async def refused_when_cancelled(*_arguments: object, **_options: object) -> NatsBus:
