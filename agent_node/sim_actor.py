@@ -43,6 +43,7 @@ from protocol.messages.work import WorkState
 
 from . import events as sell
 from .agent import Agent
+from .attempt import Why
 from .history import History, Prior
 from .outbox_file import encode, parse
 from .policy import AgentSpec, Limits
@@ -67,6 +68,8 @@ _POINTS: Final = (
 )
 
 
+_GIVES_UP: Final = 1 / 3
+"""Share of the work that waits for a limit of use, and ends when it has waited."""
 _LEASE_MOST = 6
 """So many times the longest silence that was asked for nothing holds that does not move, when nothing goes wrong."""
 
@@ -81,6 +84,8 @@ class _Job:
     steps: int
     seconds: float
     used: Usage
+    person: bool = False
+    """It waits for a person now."""
 
 
 class SimAgent(Process):
@@ -312,15 +317,24 @@ class SimAgent(Process):
         elif chance(world.faults.limited):
             self.later(rng.uniform(0, seconds), self._limited, job)
         elif chance(world.faults.waits):
-            began = rng.uniform(0, seconds)
-            ended = began + rng.uniform(1, 6) * load.quiet_s
-            self._moving(job, began)
-            self.later(began, self._waits, job, rng.random() < 0.5, ended - began)
-            self.later(ended, self._report, job, seconds + ended - began)
-            self.later(seconds + ended - began, self._finish, job)
+            self._begin_waiting(job, seconds)
         else:
             self._moving(job, seconds)
             self.later(seconds, self._finish, job)
+
+    def _begin_waiting(self, job: _Job, seconds: float) -> None:
+        """Work that stands still for a while in its middle, and says why."""
+        rng, load, faults = self.world.rng, self.world.load, self.world.faults
+        began, lasts, person = rng.uniform(0, seconds), rng.uniform(1, 6) * load.quiet_s, rng.random() < 0.5
+        if person and rng.random() < faults.patient:
+            lasts = load.deadline_s * rng.uniform(1.0, 1.2)
+        self._moving(job, began)
+        self.later(began, self._waits, job, person, lasts)
+        if not person and rng.random() < _GIVES_UP:
+            self.later(began + lasts, self._limited, job)
+            return
+        self.later(began + lasts, self._report, job, seconds + lasts)
+        self.later(began + lasts + seconds, self._finish, job)
 
     def _moving(self, job: _Job, seconds: float) -> None:
         """Say how far it is, now and then, while it moves."""
@@ -334,11 +348,13 @@ class SimAgent(Process):
             return
         share = (self.world.timeline.elapsed - job.began) / job.seconds
         step = max(1, int(job.steps * share))
+        job.person = False
         self._moving(job, seconds)
         self.take(sell.WorkProgress(job.key, step, min(1.0, share)))
 
     def _waits(self, job: _Job, person: bool, seconds: float) -> None:
         if self._jobs.get(job.key) is job:
+            job.person = person
             state: WorkState = "person" if person else "limited"
             self.take(sell.WorkProgress(job.key, 0, state=state, wait_ms=int(seconds * 1000)))
 
@@ -365,7 +381,13 @@ class SimAgent(Process):
 
     def _limited(self, job: _Job) -> None:
         if self._over(job, wrong=None):
-            self.take(sell.WorkFailed(job.key, "E_LIMITED", "the provider said 429", True, job.used))
+            rng, quiet_s = self.world.rng, self.world.load.quiet_s
+            retry_ms = int(1000 * quiet_s * rng.uniform(0.5, 4)) if rng.random() < 0.5 else 0
+            self.take(
+                sell.WorkFailed(
+                    job.key, "E_LIMITED", "the provider said 429", True, job.used, retry_ms=retry_ms
+                )
+            )
 
     def _finish(self, job: _Job) -> None:
         world, faults, key = self.world, self.world.faults, job.key
@@ -398,8 +420,13 @@ class SimAgent(Process):
         self.world.tally.over(job.key, self.peer.node, where, now, steps=steps, wrong=wrong)
 
     def _stop(self, key: sell.AttemptKey) -> None:
-        if key in self._jobs:
-            self.later(self.world.rng.uniform(0.01, 1.5), self._stopped, key)
+        job = self._jobs.get(key)
+        if job is None:
+            return
+        attempt = self.core.attempts.get(key) if self.core is not None else None
+        if job.person and attempt is not None and attempt.why is Why.DEADLINE:
+            raise Broken(f"{self.name} stops {key.subtask} at its deadline, and it waits for a person")
+        self.later(self.world.rng.uniform(0.01, 1.5), self._stopped, key)
 
     def _stopped(self, key: sell.AttemptKey) -> None:
         job = self._jobs.get(key)

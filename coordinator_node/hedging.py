@@ -100,6 +100,7 @@ class Hedges:
             and not subtask.hedged
             and len(out) == 1
             and not out[0].checking
+            and out[0].state == "working"  # it may have begun to wait after the second was announced
         )
 
     def _look(self, desk: Desk, live: Live, now: float) -> float | None:

@@ -235,6 +235,8 @@ class SimCoordinator(Process):
         self.world.timeline.note(self.name, _line(event))
         step = self.engine.handle(event, self.peer.clock.steady())
         self._check_touched(step)
+        words = (event.run, event.node, event.items) if isinstance(event, orders.WorkReceived) else None
+        self.world.patience.step(self.name, self.life, self.world.timeline.elapsed, words, step.records)
         self.point("event.folded")
         by_run: dict[str, tuple[list[Record], list[orders.Command]]] = {}
         for run, record in step.records:

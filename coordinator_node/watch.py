@@ -161,7 +161,9 @@ class Watch:
             live.taken = True
             live.heard_at = max(now, live.heard_at)
         if started and live.started_at is None:
-            live.started_at = live.heard_at = live.moved_at = now
+            live.started_at = live.moved_at = now
+            # One that was taken over while it waited for a limit goes on waiting, whatever its node says first.
+            live.heard_at = max(now, live.heard_at)
         # The timer is left as it is: when it fires, `due` sees that there is time left and arms it anew.
 
     def progress(self, live: Live, item: Progress, now: float) -> bool:

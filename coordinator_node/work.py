@@ -20,6 +20,7 @@ from protocol.messages import (
     Started,
     Usage,
 )
+from protocol.messages.work import WorkState
 from protocol.records import Accepted, AttemptFailed, AttemptMoved, Refused, Rejected
 
 from .budget_view import usage_view
@@ -95,11 +96,11 @@ class Work:
             if live.checking:
                 return
             engine.purse.heard(desk, live, item.used)
-            waited = live.state != "working"
+            before, waited = live.state, live.state != "working"
             changed = engine.watch.progress(live, item, engine.now)
             if waited != (live.state != "working"):
                 engine.market.wait(live.capability, -1 if waited else +1)
-            self._waits(desk, live, item, changed=changed)
+            self._waits(desk, live, item, before, changed=changed)
             data: dict[str, Any] = {
                 "step": item.step,
                 "fraction": item.fraction,
@@ -115,12 +116,13 @@ class Work:
             data = {"attempt": item.attempt}
             engine.command(ShowProgress(desk.run, item.subtask, live.node, "attempt.started", data))
 
-    def _waits(self, desk: Desk, live: Live, item: Progress, *, changed: bool) -> None:
+    def _waits(self, desk: Desk, live: Live, item: Progress, before: WorkState, *, changed: bool) -> None:
         """What follows when work begins or ceases to wait: a record for each change, and no awards for who is at a limit."""
         engine = self._engine
         if item.state == "limited":
             engine.market.limit(live.node, live.capability, live.wait_until)
-        elif changed:
+        elif changed and before == "limited":
+            # Only what met the limit can show that it has passed, not whoever begins or ceases to wait for a person.
             engine.unlimited(live.node, live.capability)
         attempt = desk.state.subtasks[item.subtask].attempts[live.attempt - 1]
         # Many changes in a short time are shown, but not written: the journal is not for rent.
@@ -221,11 +223,11 @@ class Work:
         engine.retry(desk, desk.state.subtasks[live.key[1]], pause=True)
 
     def _failed(self, desk: Desk, live: Live, item: Failed) -> None:
+        if item.retry_ms and item.retryable:
+            self._engine.market.limit(live.node, live.capability, self._engine.now + item.retry_ms / 1000)
         if _stopping(desk, live):
             self._stopped(desk, live, item.used, applied=True)
             return
-        if item.retry_ms and item.retryable:
-            self._engine.market.limit(live.node, live.capability, self._engine.now + item.retry_ms / 1000)
         self._over(desk, live, item, item.code, item.message, retryable=item.retryable)
 
     def _cancelled(self, desk: Desk, live: Live, item: Cancelled) -> None:

@@ -60,9 +60,11 @@ class Faults:
     caught: float = 1.0
     """Share of the wrong results that the check of the result sees."""
     limited: float = 0.03
-    """Chance that a provider says 429 in an attempt."""
-    waits: float = 0.05
-    """Chance that an attempt waits for a limit of use, or for a person, before it goes on."""
+    """Chance that a provider says 429 in an attempt and ends it; half of them say for how long."""
+    waits: float = 0.08
+    """Chance that an attempt waits for a limit of use, or for a person, before it goes on; a third of the limited never do."""
+    patient: float = 0.1
+    """Share of the waits for a person that outlast the deadline of the work."""
     wedge: float = 0.03
     chatter: float = 0.5
     """Share of the wedged attempts whose node goes on to say the step that it said before."""
@@ -81,7 +83,7 @@ class Faults:
 HOSTILE: Final = Faults(bounded=0.4)
 CALM: Final = Faults(
     until_s=0, drop=0, double=0, late=0, cuts=0, half_cuts=0, stalls=0, lost_ack=0, store_full=0, die=0, kills=0,
-    power_cuts=0, disk_full=0, skew_s=0, jumps=0, fail=0, bad=0, limited=0, waits=0, wedge=0, slow=0, liars=0, cancels=0, pauses=0, stops=0,
+    power_cuts=0, disk_full=0, skew_s=0, jumps=0, fail=0, bad=0, limited=0, waits=0, patient=0, wedge=0, slow=0, liars=0, cancels=0, pauses=0, stops=0,
 )  # fmt: skip
 
 PROFILES: Final = ("none", "mild", "hostile")
@@ -107,7 +109,7 @@ def profile(name: str, *, nodes: int, hours: float) -> Faults:
         cuts=_count(node_days, 0.5), half_cuts=_count(node_days, 0.05), stalls=_count(node_days, 0.1),
         kills=_count(node_days, 0.2), power_cuts=_count(node_days, 0.05), vanish=_count(node_days, 0.02),
         disk_full=_count(node_days, 0.01), store_full=1, skew_s=2.0, jumps=_count(node_days, 0.01),
-        fail=0.02, bad=0.05, caught=0.7, limited=0.02, wedge=0.005, slow=0.02, liars=0.05,
+        fail=0.02, bad=0.05, caught=0.7, limited=0.02, waits=0.01, wedge=0.005, slow=0.02, liars=0.05,
     )  # fmt: skip
     return {
         "mild": mild,
@@ -116,7 +118,7 @@ def profile(name: str, *, nodes: int, hours: float) -> Faults:
             cuts=_count(node_days, 4), half_cuts=_count(node_days, 1), stalls=_count(node_days, 1),
             kills=_count(node_days, 2), power_cuts=_count(node_days, 0.5), vanish=_count(node_days, 0.1),
             disk_full=_count(node_days, 0.1), store_full=5, skew_s=30.0, jumps=_count(node_days, 0.1),
-            fail=0.05, bad=0.1, limited=0.05, wedge=0.02, slow=0.05, liars=0.15,
+            fail=0.05, bad=0.1, limited=0.05, waits=0.03, patient=0.02, wedge=0.02, slow=0.05, liars=0.15,
         ),
     }[name]  # fmt: skip
 

@@ -23,6 +23,7 @@ from .faults import HOSTILE, Faults
 from .ledger import Broken, Ledger
 from .linear import check as one_order
 from .network import Door, Mail, Network, Peer
+from .patience import Patience
 from .plans import SMALL, Load, run_id, small_plans
 from .process import Process
 from .spending import Spending, draw_budgets
@@ -102,6 +103,7 @@ class World:
         self.store = Store(self.timeline, faults, self.network, self._written)
         self.ledger = Ledger()
         self.tally = Tally()
+        self.patience = Patience()
         self.steps = 0
         """Events that cores took in."""
         self._check_at = compare_every
@@ -206,6 +208,7 @@ class World:
         for record in entry.records:
             self.ledger.durable(run, record, entry.writer)
             self.tally.durable(run, record, self.timeline.elapsed)
+            self.patience.durable(run, record)
             self.spending.durable(run, record)
             self.timeline.note("jrnl", f"{run[-4:]} {record.k} {getattr(record, 'subtask', '')}")
 

@@ -13,7 +13,7 @@ import pytest
 
 from agent_node import fences, slots, workbook
 from agent_node.outbox import Outbox
-from coordinator_node import engine, fold, hedging, lane, runs, transitions, watch, work
+from coordinator_node import engine, fold, hedging, lane, market, runs, transitions, watch, work
 from coordinator_node.orders import Command
 from coordinator_node.sim_actor import SimCoordinator
 from mesh.sim import Broken, Faults, World
@@ -205,6 +205,57 @@ def paused_award(patch: Patch) -> None:
     patch.setattr(runs.Runs, "_drop_rounds", lambda self, desk, withdraw=False: None)
 
 
+def limit_is_silence(patch: Patch) -> None:
+    """The lease runs on while an attempt waits for a limit of use."""
+    progress = watch.Watch.progress
+
+    def deaf(self: watch.Watch, live: watch.Live, item: Progress, now: float) -> bool:
+        return progress(self, live, item.model_copy(update={"wait_ms": 0}), now)
+
+    patch.setattr(watch.Watch, "progress", deaf)
+
+
+def limit_forgotten(patch: Patch) -> None:
+    """A node that has reached a limit of use is given more at once."""
+    patch.setattr(market.Market, "limit", lambda self, node, capability, until: None)
+
+
+def person_is_silence(patch: Patch) -> None:
+    """An attempt that waits for a person is taken for one that works and does not move."""
+    enter = watch.Watch.enter
+
+    def impatient(self: watch.Watch, live: watch.Live, state: Any, now: float) -> None:
+        enter(self, live, "working" if state == "person" else state, now)
+
+    patch.setattr(watch.Watch, "enter", impatient)
+
+
+def waiting_is_late(patch: Patch) -> None:
+    """Work that waits is hedged like work that is slow."""
+    look, wanted = hedging.Hedges._look, hedging.Hedges.wanted
+
+    def all_work(self: hedging.Hedges, key: Any, question: Callable[[], Any]) -> Any:
+        states = [(live, live.state) for live in self._engine.watch.of(key)]
+        for live, _ in states:
+            live.state = "working"
+        try:
+            return question()
+        finally:
+            for live, state in states:
+                live.state = state
+
+    patch.setattr(
+        hedging.Hedges,
+        "_look",
+        lambda self, desk, live, now: all_work(self, live.key, lambda: look(self, desk, live, now)),
+    )
+    patch.setattr(
+        hedging.Hedges,
+        "wanted",
+        lambda self, desk, name: all_work(self, (desk.run, name), lambda: wanted(self, desk, name)),
+    )
+
+
 def stale_owner_writes(patch: Patch) -> None:
     """Appends are not compared with what is there: who was deposed and does not know it writes on."""
     arrived = Store._arrived
@@ -237,6 +288,10 @@ BUGS: dict[str, Callable[[Patch], None]] = {
         words_without_work,
         forgotten_second,
         paused_award,
+        limit_is_silence,
+        limit_forgotten,
+        person_is_silence,
+        waiting_is_late,
         stale_owner_writes,
     )
 }

@@ -61,6 +61,18 @@ def test_work_that_takes_much_longer_than_it_should_goes_to_a_second_node(desk: 
     desk.check()
 
 
+@pytest.mark.parametrize("state", ["limited", "person"])
+def test_what_begins_to_wait_while_a_second_node_is_looked_for_is_not_done_twice(state: str) -> None:
+    book = late_desk()
+    work_on(book, 30)
+    book.work("a", Progress(**fence(1), step=99, state=state, wait_ms=60_000))
+    book.bid("b", eta_ms=2_000, success=0.95, load=0.0)
+    book.decline("c")
+    assert book.awards() == {}
+    assert [attempt.number for attempt in book.subtask().held] == [1]
+    assert book.engine.market.flight("text.work") == 1
+
+
 @pytest.mark.parametrize(("first", "attempt", "other", "behind"), [("a", 1, "b", 2), ("b", 2, "a", 1)])
 def test_the_first_result_counts_and_the_other_is_stopped(
     desk: Playbook, first: str, attempt: int, other: str, behind: int

@@ -184,6 +184,21 @@ def test_a_failure_that_names_its_wait_is_not_tried_there_before(desk: Playbook)
     assert desk.awards() == {"one": "a"}
 
 
+def test_who_begins_to_wait_for_a_person_does_not_end_the_limit_of_its_node(desk: Playbook) -> None:
+    desk.engine.market.limit(node_id("a"), "text.work", desk.now + 60)
+    progress(desk, 1, state="person")
+    assert desk.engine.market.limited(node_id("a"), "text.work")
+    progress(desk, 2, after=5)
+    assert desk.engine.market.limited(node_id("a"), "text.work")
+
+
+def test_a_failure_that_names_its_wait_is_heeded_although_its_run_is_being_stopped(desk: Playbook) -> None:
+    desk.handle(orders.CancelAsked(desk.run, node_id("client"), "enough"))
+    desk.work("a", a_failed("one", code="E_LIMIT", retry_ms=60_000))
+    assert desk.state.outcome == "cancelled"
+    assert desk.engine.market.limited(node_id("a"), "text.work")
+
+
 def test_the_next_best_of_a_refusal_is_not_one_at_a_limit(desk: Playbook) -> None:
     desk.engine.market.limit(node_id("b"), "text.work", desk.now + 60)
     desk.work("a", a_refusal("one"))
@@ -241,6 +256,18 @@ def test_waiting_goes_on_after_a_restart(desk: Playbook, state: str) -> None:
     book.work("a", a_result("one"))
     assert book.state.outcome == "done"
     assert book.engine.market._of("text.work").waiting == 0
+
+
+def test_one_that_waits_for_a_limit_is_not_lost_because_its_node_repeats_after_a_restart_that_it_has_begun(
+    desk: Playbook,
+) -> None:
+    progress(desk, 1, state="limited", wait_ms=60_000)
+    book = again(desk, "a", "b")
+    book.work("a", Started(**FENCE))
+    book.wait(69)
+    assert "attempt.failed" not in book.kinds()
+    book.wait(2)
+    assert book.last("attempt.failed").code == "E_LEASE"
 
 
 def test_a_node_that_never_came_back_after_a_restart_does_not_wait_for_a_person(desk: Playbook) -> None:
