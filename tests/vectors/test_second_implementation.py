@@ -12,7 +12,8 @@ import pytest
 
 from .generate import VECTORS
 
-CHECKER = Path(__file__).with_name("check.mjs")
+SECOND = Path(__file__).with_name("second")
+CHECKER = SECOND / "check.mjs"
 KINDS = sorted(path.name for path in VECTORS.iterdir() if path.is_dir())
 
 
@@ -44,8 +45,12 @@ def test_no_vectors_at_all_is_a_failure(tmp_path: Path) -> None:
     assert check(tmp_path).returncode == 1
 
 
-def test_the_checker_imports_nothing_but_node() -> None:
-    imports = re.findall(r'^import .* from "(.*)";$', CHECKER.read_text(), re.MULTILINE)
+@pytest.mark.parametrize("part", sorted(path.name for path in SECOND.iterdir()))
+def test_the_checker_imports_nothing_but_node_and_its_own_parts(part: str) -> None:
+    text = (SECOND / part).read_text()
+    imports = re.findall(r'^import .* from "(.*)";$', text, re.MULTILINE)
     assert imports
-    assert all(name.startswith("node:") for name in imports)
-    assert "require(" not in CHECKER.read_text()
+    assert all(name.startswith("node:") or (SECOND / name).parent == SECOND for name in imports)
+    assert all((SECOND / name).exists() for name in imports if not name.startswith("node:"))
+    assert "require(" not in text
+    assert "import(" not in text
