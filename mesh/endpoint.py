@@ -28,7 +28,7 @@ from protocol.verify import Accepted, Directory, Member, Verifier
 
 from .bus import Bus, Msg, Subscription
 from .clock import Clock
-from .errors import MeshError
+from .errors import BusTimeout, MeshError, NoResponders
 from .halting import Halts
 from .roster import Roster
 from .wire import decode, packed, seal_items
@@ -43,6 +43,9 @@ log = logging.getLogger("zwerm.endpoint")
 
 _HELD_MAX = 64
 _HELD_S = 2.0
+_APPEAR_S = 3.0
+"""How long a service that nobody serves is waited for: it may be on its way up, and what reached nobody may be asked again."""
+_AGAIN_S = 0.1
 _REQUESTS_MAX = 256
 """Requests that are answered at one time; more than this is a flood, and waiting for their turn would only make all of them late."""
 
@@ -55,16 +58,16 @@ class CallFailed(MeshError):
 
 
 class NoAnswer(MeshError):
-    """Nobody answered in time; the request may have been carried out all the same."""
+    """Nobody answered in time; unless nobody was `there`, the request may have been carried out all the same."""
 
     definite = False
     retryable = True
 
-    def __init__(self, service: str, timeout_s: float) -> None:
+    def __init__(self, service: str, timeout_s: float, *, there: bool = True) -> None:
         who = {"runs": "coordinator", "enroll": "enroller"}.get(service, service)
         super().__init__(
             "E_NO_ANSWER",
-            f"no {who} answered within {timeout_s:.0f} s",
+            f"no {who} answered within {timeout_s:.0f} s" if there else f"no {who} is up",
             f"Is the device with the role {who} on? `zwerm nodes` on it shows; `zwerm up` starts it.",
         )
 
@@ -249,18 +252,13 @@ class Endpoint:
 
         Raises:
             CallFailed: the service said no (`AnswerRefused`: or an answer came that does not hold).
-            NoAnswer: nobody answered in time (it may have happened all the same).
+            NoAnswer: nobody answered in time (it may have happened all the same), or nobody serves it.
             BusUnreachable: no connection.
         """
         subject = subjects.request(service, self.me)
         [raw] = self._seal_all(subject, [item], NO_RUN if run is None else run_bytes(run), int(timeout_s) + 1)
         bound = hashlib.sha256(raw).digest()[:16]
-        try:
-            data = await self.bus.request(subject, raw, timeout_s=timeout_s)
-        except MeshError as error:
-            if error.code in ("E_TIMEOUT", "E_NO_RESPONDERS"):
-                raise NoAnswer(service, timeout_s) from None
-            raise
+        data = await self._ask(service, subject, raw, timeout_s)
         try:
             accepted = await self._verify_answer(data)
             if accepted.header.context != bound:
@@ -274,6 +272,20 @@ class Endpoint:
         if not reply.ok:
             raise CallFailed(reply.code, reply.message, reply.hint)
         return reply
+
+    async def _ask(self, service: str, subject: str, raw: bytes, timeout_s: float) -> bytes:
+        time = asyncio.get_running_loop().time
+        end = time() + timeout_s
+        appears = time() + min(_APPEAR_S, timeout_s)
+        while True:
+            try:
+                return await self.bus.request(subject, raw, timeout_s=max(0.01, end - time()))
+            except BusTimeout:
+                raise NoAnswer(service, timeout_s) from None
+            except NoResponders:
+                if time() + _AGAIN_S > appears:
+                    raise NoAnswer(service, timeout_s, there=False) from None
+            await asyncio.sleep(_AGAIN_S)
 
     async def _verify_answer(self, data: bytes) -> Accepted:
         audience = audience_hash(subjects.audience_node(self.node))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from mesh.bus import Msg
 from mesh.clock import SystemClock
 from mesh.endpoint import AnswerRefused, CallFailed, Endpoint, NoAnswer, Received
-from mesh.errors import MeshError
+from mesh.errors import MeshError, NoResponders
 from protocol import subjects
 from protocol.codec import pack
 from protocol.directory import Member
@@ -472,7 +472,7 @@ async def test_nobody_there_and_nobody_in_time_are_both_no_answer_and_undecided(
         with pytest.raises(NoAnswer) as caught:
             await nas.call("runs", Ping(), timeout_s=5)
         assert (caught.value.code, caught.value.definite) == ("E_NO_ANSWER", False)
-        assert "coordinator" in caught.value.message
+        assert caught.value.message == "no coordinator is up"
         never = asyncio.Event()
 
         async def answer(_received: Received) -> Reply:
@@ -482,6 +482,32 @@ async def test_nobody_there_and_nobody_in_time_are_both_no_answer_and_undecided(
         await hub.serve("runs", answer)
         with pytest.raises(NoAnswer):
             await nas.call("runs", Ping(), timeout_s=0.05)
+
+
+async def test_a_service_that_is_just_coming_up_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    async with MemorySwarm(tmp_path) as swarm:
+        hub, nas = await pair(swarm)
+        refused = asyncio.Event()
+        request = nas.bus.request
+
+        async def noted(*args: Any, **options: Any) -> bytes:
+            try:
+                return await request(*args, **options)
+            except NoResponders:
+                refused.set()
+                raise
+
+        monkeypatch.setattr(nas.bus, "request", noted)
+        asking = asyncio.create_task(nas.call("runs", Ping(), timeout_s=5))
+        await refused.wait()
+
+        async def answer(_received: Received) -> Reply:
+            return Reply(ok=True)
+
+        await hub.serve("runs", answer)
+        assert (await asking).ok
 
 
 async def test_a_request_whose_answer_would_go_into_anothers_inbox_is_refused_and_counted(tmp_path: Path):
