@@ -226,7 +226,8 @@ class Work:
         if item.retry_ms and item.retryable:
             self._engine.market.limit(live.node, live.capability, self._engine.now + item.retry_ms / 1000)
         if _stopping(desk, live):
-            self._stopped(desk, live, item.used, applied=True)
+            self._stop(desk, live, self._spent(desk, live, item))
+            self._ack(desk, live, applied=True)
             return
         self._over(desk, live, item, item.code, item.message, retryable=item.retryable)
 
@@ -236,13 +237,17 @@ class Work:
             return
         self._over(desk, live, item, "E_CANCELLED", "its node stopped it", retryable=True)
 
+    def _spent(self, desk: Desk, live: Live, item: Failed | Cancelled) -> Usage:
+        """What an attempt used that its node says the end of: all of it, if its process was restarted and does not know."""
+        purse = self._engine.purse
+        forgot = isinstance(item, Failed) and item.code == "E_RESTARTED"
+        return purse.lost(desk, live) if forgot else purse.said(live, item.used)
+
     def _over(
         self, desk: Desk, live: Live, item: Failed | Cancelled, code: str, message: str, *, retryable: bool
     ) -> None:
         engine = self._engine
-        # A process that was restarted does not know what it had used.
-        forgot = code == "E_RESTARTED"
-        used = engine.purse.lost(desk, live) if forgot else engine.purse.said(live, item.used)
+        used = self._spent(desk, live, item)
         name = live.key[1]
         engine.end_live(live)
         engine.emit(

@@ -226,6 +226,18 @@ def test_a_node_that_was_restarted_does_not_know_what_it_had_spent() -> None:
     assert desk.last("attempt.failed").used == Usage(money=150_000, tokens=100)
 
 
+@pytest.mark.requirement("BUD-6")
+def test_nor_does_it_know_when_its_work_is_being_stopped() -> None:
+    desk = begin(count=2, budget=Budget(money=1_000_000, tokens=100))
+    desk.bid("a", "s00", estimate=Usage(tokens=60))
+    desk.decline("b", "s00")
+    desk.handle(orders.CancelAsked(desk.run, node_id("client"), "enough", "s00"))
+    desk.work("a", a_failed("s00", code="E_RESTARTED"))
+    assert desk.last("subtask.cancelled").used == Usage(money=150_000, tokens=90)
+    assert spent(desk) == (150_000, 0)
+    desk.check()
+
+
 @pytest.mark.requirement("BUD-1")
 def test_a_claim_above_the_cap_is_on_record_counted_and_not_paid() -> None:
     desk = begin(budget=Budget(money=1_000_000))
