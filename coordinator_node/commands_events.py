@@ -31,7 +31,8 @@ def events(session: Session, run_id: str | None, follow: bool, after: int) -> in
     r"""What happens in a run, in the order of its journal.
 
     Each event has a number; a watcher that was stopped, or lost the bus, goes on with --after and misses nothing. Without RUN: all runs of the swarm,
-    from now on, until Ctrl-C. An event without a number (~) is told while it happens and not kept.
+    from now on, until Ctrl-C; the first line says from when on (with --json: schema zwerm.watching/1). An event without a number (~) is told while it
+    happens and not kept.
 
     \b
     Examples:
@@ -74,9 +75,13 @@ async def _events(session: Session, run_id: str | None, *, follow: bool, after: 
     try:
         async with connect_home(session.home, timeout_s=5.0) as swarm:
             run = None if run_id is None else await find_run(swarm.endpoint, run_id)
-            if run is None:
-                out.say("All runs, from now on. Ctrl-C ends it.")
             async with Watcher(swarm.endpoint, run, after=after, follow=follow) as watcher:
+                if run is None:
+                    await watcher.ready()
+                    if watcher.begun:
+                        # Said only when it is true: who starts a run after this line sees it from its first event.
+                        out.say("All runs, from now on. Ctrl-C ends it.")
+                        out.document("watching", {"run": None})
                 async for told in watcher:
                     tell(told)
                     seq = watcher.seq

@@ -129,6 +129,12 @@ class Watcher:
         """Whether everything was told and nothing more will come."""
         return self._over and not self._told and self._failure is None
 
+    async def ready(self) -> None:
+        """Return when it has `begun`, or when it never will (then the next call of `next` says why)."""
+        while not self.begun and not self._over:
+            self._some.clear()
+            await self._some.wait()
+
     def __aiter__(self) -> Self:
         return self
 
@@ -280,6 +286,7 @@ class Watcher:
         entries: list[Any] = reply.data["runs"]  # type: ignore[assignment]
         runs = [Listed(entry["run"], entry.get("records", 0)) for entry in entries]
         self._tell(feed.listed(runs, whole=len(runs) < self._listed))
+        self._some.set()  # also when there is nothing to tell: it has begun
 
     def _passing(self, error: MeshError) -> bool:
         """Whether asking again may help; a run that was there will be there again."""

@@ -238,7 +238,7 @@ class NatsServer:
                 stdout=stderr,
                 stderr=stderr,
                 cwd=settings.state_dir,
-                env={**os.environ, JS_KEY_ENV: store_key_text(settings.store_key)},
+                env={**_few_cores(), **os.environ, JS_KEY_ENV: store_key_text(settings.store_key)},
                 start_new_session=True,
                 pass_fds=(self._lock,),
                 preexec_fn=_die_with_parent(os.getpid()),
@@ -284,6 +284,11 @@ class NatsServer:
         reason = fatal[-1].split("] ", 2)[-1].strip() if fatal else "it said nothing"
         code = self._process.returncode if self._process else None
         return ServerFailed(f"nats-server ended at once (exit {code}): {reason}")
+
+
+def _few_cores() -> dict[str, str]:
+    """On one or two cores the server gets one: its idle threads, which spin for work, would take the other from the nodes beside it."""
+    return {"GOMAXPROCS": "1"} if len(os.sched_getaffinity(0)) <= 2 else {}
 
 
 def _die_with_parent(parent: int) -> Callable[[], None]:

@@ -45,7 +45,15 @@ class Watching:
             )
 
     def events(self) -> list[dict[str, Any]]:
-        """What it has printed so far, without the line that it is writing."""
+        """The events that it has printed so far."""
+        return [line for line in self._lines() if line["schema"] == "zwerm.event/1"]
+
+    def begun(self) -> bool:
+        """Whether it has said that from here on it tells everything of all runs."""
+        return any(line["schema"] == "zwerm.watching/1" for line in self._lines())
+
+    def _lines(self) -> list[dict[str, Any]]:
+        """Without the line that it is writing."""
         whole, _, _ = self.path.read_text().rpartition("\n")
         return [json.loads(line) for line in whole.splitlines()]
 
@@ -126,6 +134,7 @@ def test_watchers_see_every_event_once_through_kills_of_the_bus_and_the_coordina
 
         ada, bob = devices["ada"], devices["bob"]
         everything = watching(bob, "all.jsonl")
+        wait_for("who watches all runs has begun", everything.begun)
         run = ada.json("run", "--plan", tmp_path / "plan.yaml", "-i", documents, "--detach")["run"]
         watcher = watching(ada, "first.jsonl", run, "-f")
         wait_for("the watcher sees an award", lambda: watcher.saw("subtask.awarded"))
