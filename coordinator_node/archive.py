@@ -136,7 +136,8 @@ class Archive:
         plan = await self._plan(state)
         store.adopt(folded)
         self._followed.pop(state.run, None)
-        return RunRecovered(state, plan, replans=plan is not None and replan_of(plan.planner) is not None)
+        replans = plan is not None and replan_of(plan.planner) is not None
+        return RunRecovered(state, plan, replans, self._board.apart_ms(state.owner))
 
     async def _follow(self, run: str) -> Folded | None:
         """A run of somebody else, from where it was read last; under the lock, since it is folded in place."""

@@ -2,7 +2,7 @@
 
 Rules. An award is funded in all accounts of its attempt or it is not made; a bid whose price is unknown is never funded where money is bounded. What
 cannot be funded because others at work hold it waits for them; what could not be funded even then fails (`E_BUDGET`). An attempt that nobody
-heard the end of may still be spending: all that was set aside for it counts as spent. A budget of time ends the run's work when it is over. Counterparts:
+heard the end of may still be spending: all that was set aside for it counts as spent. A budget of time ends the run's work when it is over (`E_DEADLINE`). Counterparts:
 `budget` keeps the numbers, `budget_text` says them, `budget_store` shares a day's budget among coordinators.
 """
 
@@ -94,9 +94,9 @@ class Purse:
         replay(self.ledger, desk.state)
         budget = desk.state.budget
         if budget is not None and budget.wall_ms is not None and desk.state.status == "open":
-            opened = desk.state.opened_ms / 1000
-            self._timers.set((desk.run, "warn"), opened + WARN * budget.wall_ms / 1000)
-            self._timers.set((desk.run, "stop"), opened + budget.wall_ms / 1000)
+            began = desk.state.began_ms / 1000
+            self._timers.set((desk.run, "warn"), began + WARN * budget.wall_ms / 1000)
+            self._timers.set((desk.run, "stop"), began + budget.wall_ms / 1000)
 
     def forget(self, run: str) -> None:
         """A run is over, or somebody else's."""
@@ -129,9 +129,8 @@ class Purse:
     def holds_back(self, desk: Desk, name: str) -> bool:
         """Whether a subtask cannot be put up, since nothing is left for it: it waits, or has failed."""
         subtask = desk.state.subtasks[name]
-        left = self.left_ms(desk)
-        if left == 0:
-            self._give_up(desk, name, self._over(desk))
+        if self.left_ms(desk) == 0:
+            self.late(desk, name)
             return True
         if not self._needs.bounded(desk, subtask):
             return False
@@ -366,8 +365,13 @@ class Purse:
             self._notes.stop(desk, short.scope, short.kind)
         self._give_up(desk, name, why)
 
-    def _give_up(self, desk: Desk, name: str, why: str) -> None:
-        failed = SubtaskFailed(at_ms=self._engine.at_ms, subtask=name, code="E_BUDGET", message=why[:2000])
+    def late(self, desk: Desk, name: str) -> None:
+        """A subtask is open, and its run has no time left."""
+        self._denied.pop((desk.run, name), None)
+        self._give_up(desk, name, self._over(desk), "E_DEADLINE")
+
+    def _give_up(self, desk: Desk, name: str, why: str, code: str = "E_BUDGET") -> None:
+        failed = SubtaskFailed(at_ms=self._engine.at_ms, subtask=name, code=code, message=why[:2000])
         self._engine.emit(desk, failed)
         self._engine.ended(desk, name)
 
@@ -389,7 +393,7 @@ class Purse:
                 continue
             assert desk.state.budget is not None
             limit = desk.state.budget.wall_ms or 0
-            used = min(limit, max(0, self._engine.at_ms - desk.state.opened_ms))
+            used = min(limit, max(0, self._engine.at_ms - desk.state.began_ms))
             self._notes.tell(desk, ("run", run), "wall_ms", level, used, limit)
             if level == "stop":
                 self._engine.runs.time_is_over(desk, self._over(desk))
@@ -399,7 +403,7 @@ class Purse:
         budget = desk.state.budget
         if budget is None or budget.wall_ms is None:
             return None
-        return max(0, desk.state.opened_ms + budget.wall_ms - self._engine.at_ms)
+        return max(0, desk.state.began_ms + budget.wall_ms - self._engine.at_ms)
 
     def _over(self, desk: Desk) -> str:
         budget = desk.state.budget

@@ -48,7 +48,7 @@ def budget_view(state: RunState, name: Namer) -> dict[str, Any]:
         "limit": budget.model_dump(exclude_none=True) if budget else {},
         "spent": _plain(account, "spent"),
         "reserved": _plain(account, "reserved"),
-        "wall_ms": state.closed_ms - state.opened_ms if state.closed_ms else None,
+        "wall_ms": max(0, state.closed_ms - state.began_ms) if state.closed_ms else None,
         "by": sorted(by, key=lambda one: (one["node_name"], one["agent"])),
         "children": [
             {"run": run, "reserved": usage_view(child.reserved), "used": _ended(child.used)}

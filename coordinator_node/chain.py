@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from protocol.messages import Head
-from protocol.records import NO_LINK, Chain, Record
+from protocol.records import NO_LINK, RECORDS_VERSION, Chain, Record
 
 from .errors import InvalidTransition, JournalBroken
 from .fold import apply
@@ -42,7 +42,7 @@ class Link:
 
     def chain(self, at_ms: int) -> Chain:
         """What the next message begins with."""
-        return Chain(at_ms=at_ms, prev=self.digest, first=self.count + 1)
+        return Chain(at_ms=at_ms, prev=self.digest, first=self.count + 1, version=RECORDS_VERSION)
 
 
 def follow_on(link: Link, seq: int, raw: bytes, records: int) -> Link:

@@ -216,7 +216,8 @@ def close(state: RunState, deliver: list[tuple[str, str]], at_ms: int) -> RunClo
 
 def _hint(state: RunState, code: str) -> str:
     show = f"`zwerm runs show {state.run[-6:]}` has the reasons."
-    if code != "E_BUDGET":
+    bounded = state.budget is not None and state.budget.wall_ms is not None
+    if code != "E_BUDGET" and not (code == "E_DEADLINE" and bounded):
         return show
     return f"Allow more, for example `zwerm run --budget money=5,tokens=2M,time=2h`; {show}"
 

@@ -185,7 +185,7 @@ async def _run(
             tick()
         folder = output or Path("zwerm-out") / client.run[-6:]
         code = OUTCOME_EXIT.get(str(view["outcome"]), Exit.FAILED)
-        if view["outcome"] == "failed" and view["code"] == "E_BUDGET":
+        if view["outcome"] == "failed" and view["code"] in ("E_BUDGET", "E_DEADLINE"):
             code = Exit.LIMIT
         paths = await client.deliver(view, folder) if view["deliverables"] else []
     _report(out, view, paths, clock.monotonic() - progress.started)

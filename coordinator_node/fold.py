@@ -57,6 +57,7 @@ def apply(state: RunState | None, record: Record) -> RunState:
         raise InvalidTransition(f"{record.k} before run.opened", [])
     _HANDLERS[type(record)](state, record)
     state.records += 1
+    state.last_ms = record.at_ms
     return state
 
 
@@ -110,6 +111,8 @@ def _opened(state: RunState | None, record: RunOpened) -> RunState:
         epoch=record.epoch,
         owner=record.owner,
         opened_ms=record.at_ms,
+        began_ms=record.at_ms,
+        last_ms=record.at_ms,
         inputs=record.inputs,
         skipped=record.skipped,
         budget=record.budget,
@@ -230,6 +233,8 @@ def _owned(state: RunState, record: Owned) -> None:
     if record.epoch <= state.epoch:
         raise _illegal(state, f"run.owned with epoch {record.epoch}, which is not above {state.epoch}")
     state.epoch, state.owner = record.epoch, record.owner
+    if record.began_ms is not None:
+        state.began_ms = record.began_ms
 
 
 def _cancel_requested(state: RunState, record: CancelRequested) -> None:

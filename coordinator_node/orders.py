@@ -117,11 +117,15 @@ class RunAccepted:
 
 @dataclass(frozen=True, slots=True)
 class RunRecovered:
-    """An unfinished run was found in the journal: go on with it. `plan` is None when it was never stored."""
+    """An unfinished run was found in the journal: go on with it. `plan` is None when it was never stored.
+
+    `apart_ms`: by how much our clock is ahead of that of its owner so far, as far as is known.
+    """
 
     state: RunState
     plan: Plan | None
     replans: bool = False
+    apart_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)

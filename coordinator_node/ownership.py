@@ -1,17 +1,18 @@
 """Who owns which run, and who takes one whose owner is gone: a core that is told what leases say, and when.
 
-Rules (SPEC OWN-1 to OWN-4). All times are this device's own monotonic seconds; of another's lease only its revision counts, never a time in it. A lease that
+Rules (SPEC OWN-1 to OWN-4). All times are this device's own monotonic seconds; whether another's lease is over is judged by its revision, never by a time in it. A lease that
 was seen unchanged for its length is over, one that is not there is over at once; what could not be read meanwhile counts against nobody for longer
 than half a lease. Our own is held from the moment at which the renewal was asked for, a little shorter than others grant it. A run goes to
 the living coordinator that the hash of both names; the next ones wait, in case that one cannot. A lease is never a fence: taking is the append of
-`run.owned`, which one writer wins. Counterparts: `ownership_board` reads and renews, `archive` reads the runs, `recovery` says what is written first.
+`run.owned`, which one writer wins. The time in a lease says how far two clocks are apart, so that a run's time does not depend on who counts it. Counterparts: `ownership_board` reads and renews, `archive` reads the runs, `recovery` says what is written first.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 __all__ = ["LEASE_CLUSTER_S", "LEASE_S", "Lease", "Ownership", "rank"]
 
@@ -26,6 +27,8 @@ _BLIND = 0.5
 """A pause in reading counts against others for at most this share of a lease."""
 _DOUBT = 0.5
 """After this share of its length without a renewal, where three were due, a lease is doubtful."""
+_LATEST = 8
+"""Of so many of its renewals the one that we read soonest says how far a coordinator's clock is apart from ours."""
 _NEXT = 2.0
 """So many lengths of a lease the next in rank waits for the one before it."""
 
@@ -38,6 +41,16 @@ class Lease:
     revision: int
     ttl_s: float
     name: str = ""
+    at_ms: int | None = None
+    """Its holder's clock when it asked for this renewal."""
+    session: bytes = b""
+    """Another one for each process: its clock may be another, too."""
+
+
+@dataclass(slots=True)
+class _Apart:
+    session: bytes
+    ms: deque[int] = field(default_factory=lambda: deque(maxlen=_LATEST))
 
 
 @dataclass(slots=True)
@@ -72,6 +85,8 @@ class Ownership:
         self._read_at: float | None = None
         self._over: dict[str, float] = {}
         """Owner -> when we found that its lease is over."""
+        self._apart: dict[str, _Apart] = {}
+        """Kept when a lease ends: that is when it is needed."""
 
     # --- our own lease ---
 
@@ -97,8 +112,10 @@ class Ownership:
 
     # --- the others ---
 
-    def observed(self, leases: Mapping[str, Lease], now: float, began: float | None = None) -> None:
-        """The board was read, from `began` until now: these leases are there, and no others."""
+    def observed(
+        self, leases: Mapping[str, Lease], now: float, began: float | None = None, at_ms: int | None = None
+    ) -> None:
+        """The board was read, from `began` until now: these leases are there, and no others. `at_ms`: our own clock now."""
         began = now if began is None else began
         if self._read_at is not None:
             blind = began - self._read_at - self.ttl_s * _BLIND
@@ -110,10 +127,23 @@ class Ownership:
             known = self._seen.get(node)
             if known is None or known.lease.revision != lease.revision:
                 self._seen[node] = _Seen(lease, now)
+                if known is not None and at_ms is not None and lease.at_ms is not None:
+                    self._measure(lease, at_ms - lease.at_ms)
         for node in self._seen.keys() - leases.keys():
             del self._seen[node]
         for node in [node for node in self._over if self._alive(node)]:
             del self._over[node]
+
+    def _measure(self, lease: Lease, ms: int) -> None:
+        apart = self._apart.get(lease.node)
+        if apart is None or apart.session != lease.session:
+            apart = self._apart[lease.node] = _Apart(lease.session)
+        apart.ms.append(ms)
+
+    def apart_ms(self, node: str) -> int:
+        """By how much our clock is ahead of another coordinator's, at most so much too high as a renewal takes to be read; 0 where we saw none of its renewals."""
+        apart = self._apart.get(node)
+        return min(apart.ms) if apart is not None and node != self.node else 0
 
     def _alive(self, node: str) -> bool:
         """As of the last look at the board: what was not looked at since may have changed."""

@@ -43,6 +43,7 @@ class Board:
         ownership: is told what is read.
         changed: called after each look at the board.
         epoch_of: the epoch of a run that we write.
+        now: our clock, as our records have it.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Board:
         ownership: Ownership,
         changed: Callable[[], None],
         epoch_of: Callable[[str], int],
+        now: Callable[[], float],
     ) -> None:
         self._endpoint = endpoint
         self._clock = endpoint.clock
@@ -58,14 +60,8 @@ class Board:
         self._core = ownership
         self._changed = changed
         self._key = f"{_OWNER}.{endpoint.node}"
-        self._value = pack(
-            {
-                "v": 1,
-                "ttl_ms": int(ownership.ttl_s * 1000),
-                "name": endpoint.name[:64],
-                "session": os.urandom(8),
-            }
-        )
+        self._now = now
+        self._session = os.urandom(8)
         self._revision = 0
         self._seen = 0
         """Revision up to which the board was read."""
@@ -90,6 +86,10 @@ class Board:
     def expects(self, run: str, owner: str) -> bool:
         """Whether we are likely to take a run of this owner soon."""
         return self._core.expects(run, owner, self._clock.monotonic())
+
+    def apart_ms(self, node: str) -> int:
+        """By how much our clock is ahead of that of another coordinator, as far as is known."""
+        return self._core.apart_ms(node)
 
     def speaks_for(self, run: str) -> bool:
         """Whether we answer for a run that is known to have ended."""
@@ -155,17 +155,17 @@ class Board:
         Raises:
             MeshError: not confirmed; our time runs on.
         """
-        asked = self._clock.monotonic()
+        asked, value = self._clock.monotonic(), self._value()
         try:
             async with asyncio.timeout(max(1.0, self._core.ttl_s / 2)):
                 if self._revision == 0:
                     entry = await self._kv.get(self._key)
                     if entry is None:
-                        self._revision = await self._kv.create(self._key, self._value)
+                        self._revision = await self._kv.create(self._key, value)
                     else:
-                        self._revision = await self._kv.put(self._key, self._value, entry.revision)
+                        self._revision = await self._kv.put(self._key, value, entry.revision)
                 else:
-                    self._revision = await self._kv.put(self._key, self._value, self._revision)
+                    self._revision = await self._kv.put(self._key, value, self._revision)
         except WriteConflict:
             # A renewal that was not confirmed did arrive; or another process uses our identity, and the journal settles who writes.
             self._revision = 0
@@ -173,6 +173,17 @@ class Board:
         except TimeoutError:
             raise StoreUnavailable("our lease could not be renewed in time") from None
         self._core.renewed(asked)
+
+    def _value(self) -> bytes:
+        return pack(
+            {
+                "v": 1,
+                "ttl_ms": int(self._core.ttl_s * 1000),
+                "name": self._endpoint.name[:64],
+                "session": self._session,
+                "at_ms": int(self._now() * 1000),
+            }
+        )
 
     async def _look(self) -> None:
         await self._read()
@@ -192,14 +203,16 @@ class Board:
             elif kind == HEAD:
                 self.heads.changed(name, change)
             self._seen = change.revision
-        self._core.observed(self._leases, self._clock.monotonic(), began)
+        self._core.observed(self._leases, self._clock.monotonic(), began, int(self._now() * 1000))
 
     def _lease(self, node: str, change: Change) -> None:
-        ttl_s, name = self._core.ttl_s, node[:8]
+        ttl_s, name, at_ms, session = self._core.ttl_s, node[:8], None, b""
         if change.value is None:
             self._leases.pop(node, None)
             return
         with contextlib.suppress(Rejected, KeyError, TypeError, AttributeError):
             value: Any = unpack(change.value, max_nodes=_LEASE_VALUES)
             ttl_s, name = min(600.0, max(0.5, float(value["ttl_ms"]) / 1000)), str(value["name"])
-        self._leases[node] = Lease(node, change.revision, ttl_s, name)
+            if isinstance(value["at_ms"], int) and isinstance(value["session"], bytes):
+                at_ms, session = value["at_ms"], value["session"]
+        self._leases[node] = Lease(node, change.revision, ttl_s, name, at_ms, session)

@@ -2,7 +2,8 @@
 
 Rules. First the new epoch is put in the journal (`run.owned`): from then on nobody of an older one can write. Then what was left half-said is said
 again: the rest of the plan, awards and cancels that hold (each is idempotent by attempt and epoch, so a worker that knows one answers how
-things stand). An attempt that holds stays as it is: its result counts whoever asked for it. Pure: `engine` carries it on.
+things stand). An attempt that holds stays as it is: its result counts whoever asked for it. A run whose time is bounded has no more of it because another clock
+counts it now. Pure: `engine` carries it on.
 """
 
 from __future__ import annotations
@@ -46,9 +47,16 @@ def plan_records(plan: Plan, ref: ArtifactRef, at_ms: int) -> list[PlanAdopted]:
     ]
 
 
-def take_over(state: RunState, plan: Plan | None, owner: str, at_ms: int) -> list[Record]:
-    """What to write before anything else: the new epoch, and the parts of the plan that are not in the journal yet."""
-    records: list[Record] = [Owned(at_ms=at_ms, epoch=state.epoch + 1, owner=owner)]
+def take_over(state: RunState, plan: Plan | None, owner: str, at_ms: int, apart_ms: int = 0) -> list[Record]:
+    """What to write before anything else: the new epoch, and the parts of the plan that are not in the journal yet.
+
+    `apart_ms`: by how much our clock is ahead of that of the owner before, as far as is known.
+    """
+    began_ms = None
+    if state.budget is not None and state.budget.wall_ms is not None:
+        # Nothing was written after now: where it seems so, our clock is further behind than we know.
+        began_ms = max(0, state.began_ms + min(apart_ms, at_ms - state.last_ms))
+    records: list[Record] = [Owned(at_ms=at_ms, epoch=state.epoch + 1, owner=owner, began_ms=began_ms)]
     if plan is not None and state.plan is not None and not state.planned:
         records += plan_records(plan, state.plan, at_ms)[state.parts_seen :]
     return records

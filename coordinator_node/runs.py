@@ -95,9 +95,9 @@ class Runs:
         desk = self._engine.desks[state.run] = Desk(
             state, Brief(event.plan) if event.plan else None, replans=event.replans
         )
-        self._engine.purse.begin(desk)
-        for record in take_over(state, event.plan, self._engine.node, self._engine.at_ms):
+        for record in take_over(state, event.plan, self._engine.node, self._engine.at_ms, event.apart_ms):
             self._engine.emit(desk, record)
+        self._engine.purse.begin(desk)
         self._engine.scheduler.patient(state.run)
         self._engine.touch(state.run)
         if not state.planned or event.plan is None:
@@ -227,11 +227,10 @@ class Runs:
         self._drop_rounds(desk, withdraw=True)
         for live in self._engine.watch.of_run(desk.run):
             if not live.checking:
-                self._engine.say_cancel(live)
-                self._engine.work.fail(desk, live, "E_BUDGET", why)
+                self._engine.work.cut_off(desk, live, why)
         for name in list(desk.state.ready):
             self._engine.scheduler.forget((desk.run, name))
-            self._engine.purse.give_up(desk, name, why)
+            self._engine.purse.late(desk, name)
 
     def halt_changed(self, event: HaltChanged) -> None:
         """Nothing is begun, or everything goes on: what waits for an agent is put up by nobody meanwhile."""

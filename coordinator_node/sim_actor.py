@@ -133,7 +133,8 @@ class SimCoordinator(Process):
             self._lanes[run] = Lane(entries[-1].seq, state.records)
             self._shadows[run] = shadow
             plan = self.world.revised.get(state.plan.sha256) if state.plan else None
-            self.take(orders.RunRecovered(state, plan or self.world.plans[run]))
+            apart_ms = self.takeover.core.apart_ms(state.owner)
+            self.take(orders.RunRecovered(state, plan or self.world.plans[run], apart_ms=apart_ms))
 
     def in_life(self, life: int, action: Callable[..., object], *args: Any) -> None:
         """Do something that an answer brought, if it came to the life that asked."""

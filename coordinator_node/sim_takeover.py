@@ -80,7 +80,8 @@ class SimTakeover:
 
     def _renew(self) -> None:
         actor, asked = self._actor, self._now
-        actor.store.renew(actor.peer, lambda: actor.in_life(actor.life, self.core.renewed, asked))
+        life = actor.life
+        actor.store.renew(actor.peer, life, lambda: actor.in_life(life, self.core.renewed, asked))
         actor.later(self.core.renew_every(), self._renew)
 
     def _look(self) -> None:
@@ -90,8 +91,11 @@ class SimTakeover:
 
     def _seen(self, view: BoardView, began: float) -> None:
         self._view = view
-        leases = {node: Lease(node, revision, LEASE_S) for node, revision in view.leases.items()}
-        self.core.observed(leases, self._now, began)
+        leases = {
+            node: Lease(node, held.revision, LEASE_S, "", held.at_ms, held.life.to_bytes(8))
+            for node, held in view.leases.items()
+        }
+        self.core.observed(leases, self._now, began, int(self._now * 1000))
         if not self.core.holds(self._now):
             return
         actor = self._actor

@@ -156,6 +156,10 @@ class RunState:
     """Subtasks without a terminal record."""
     records: int = 0
     """Records folded so far; events carry it as their sequence number."""
+    last_ms: int = 0
+    """`at_ms` of the last of them."""
+    began_ms: int = 0
+    """When it began by the clock of its present owner; `opened_ms` is by that of its first."""
     cancelled_by: str = ""
     cancel_reason: str = ""
     outcome: str = ""

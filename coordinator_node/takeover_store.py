@@ -43,7 +43,7 @@ class Takeover:
             LEASE_CLUSTER_S if getattr(endpoint.bus, "clustered", False) else LEASE_S
         )
         self.core = Ownership(endpoint.node, ttl_s)
-        self.board = Board(endpoint, self.core, self._changed, self._epoch_of)
+        self.board = Board(endpoint, self.core, self._changed, self._epoch_of, role.now)
         self._reading: dict[str, list[Event]] = {}
         """Runs that are being read, and what was said about them meanwhile."""
         self._ahead: set[str] = set()

@@ -7,12 +7,14 @@ when its check says so, and not before.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from protocol.messages import (
     Cancelled,
     Confirm,
     Failed,
+    NamedRef,
     Progress,
     Refuse,
     Result,
@@ -187,22 +189,9 @@ class Work:
 
     def _superseded(self, desk: Desk, live: Live) -> None:
         """Another attempt was faster: this one stops, and what it says from now on is late."""
-        engine = self._engine
-        engine.say_cancel(live, "another node was faster")
-        engine.end_live(live)
-        engine.emit(
-            desk,
-            AttemptFailed(
-                at_ms=engine.at_ms,
-                subtask=live.key[1],
-                attempt=live.attempt,
-                epoch=live.epoch,
-                node=live.node,
-                code="E_SUPERSEDED",
-                message="another node was faster",
-                used=engine.purse.lost(desk, live),
-            ),
-        )
+        why = "another node was faster"
+        self._engine.say_cancel(live, why)
+        self._end(desk, live, "E_SUPERSEDED", why, self._engine.purse.lost(desk, live))
 
     def _rejected(self, desk: Desk, live: Live, reason: str) -> None:
         engine = self._engine
@@ -246,27 +235,11 @@ class Work:
     def _over(
         self, desk: Desk, live: Live, item: Failed | Cancelled, code: str, message: str, *, retryable: bool
     ) -> None:
-        engine = self._engine
+        partial = item.partial or live.partial
         used = self._spent(desk, live, item)
-        name = live.key[1]
-        engine.end_live(live)
-        engine.emit(
-            desk,
-            AttemptFailed(
-                at_ms=engine.at_ms,
-                subtask=name,
-                attempt=live.attempt,
-                epoch=live.epoch,
-                node=live.node,
-                code=code,
-                message=message,
-                retryable=retryable,
-                used=used,
-                partial=item.partial or live.partial,
-            ),
-        )
+        self._end(desk, live, code, message, used, retryable=retryable, partial=partial)
         self._ack(desk, live, applied=True)
-        engine.retry(desk, desk.state.subtasks[name], pause=code not in BLAMELESS)
+        self._engine.retry(desk, desk.state.subtasks[live.key[1]], pause=code not in BLAMELESS)
 
     def _refused(self, desk: Desk, live: Live, item: Refuse) -> None:
         engine = self._engine
@@ -310,22 +283,38 @@ class Work:
 
     def _stop(self, desk: Desk, live: Live, used: Usage) -> None:
         """Nothing runs of this attempt any more; with the last one its subtask has ended."""
-        engine = self._engine
-        engine.end_live(live)
-        if not engine.watch.of(live.key):
-            engine.cancelled(desk, live.key[1], used)
-            return
-        engine.emit(
+        if self._engine.watch.of(live.key) == [live]:
+            self._engine.end_live(live)
+            self._engine.cancelled(desk, live.key[1], used)
+        else:
+            self._end(desk, live, "E_CANCELLED", "stopped as asked", used)
+
+    def _end(
+        self,
+        desk: Desk,
+        live: Live,
+        code: str,
+        message: str,
+        used: Usage,
+        *,
+        retryable: bool = True,
+        partial: Sequence[NamedRef] = (),
+    ) -> None:
+        """An attempt has ended without a result: the only writer of that."""
+        self._engine.end_live(live)
+        self._engine.emit(
             desk,
             AttemptFailed(
-                at_ms=engine.at_ms,
+                at_ms=self._engine.at_ms,
                 subtask=live.key[1],
                 attempt=live.attempt,
                 epoch=live.epoch,
                 node=live.node,
-                code="E_CANCELLED",
-                message="stopped as asked",
+                code=code,
+                message=message,
+                retryable=retryable,
                 used=used,
+                partial=list(partial),
             ),
         )
 
@@ -374,27 +363,21 @@ class Work:
 
     def fail(self, desk: Desk, live: Live, code: str, message: str) -> None:
         """An attempt is over without its node having said so."""
-        name = live.key[1]
         used = self._engine.purse.lost(desk, live)
         if _stopping(desk, live):
             self._stop(desk, live, used)
             return
-        self._engine.end_live(live)
-        self._engine.emit(
-            desk,
-            AttemptFailed(
-                at_ms=self._engine.at_ms,
-                subtask=name,
-                attempt=live.attempt,
-                epoch=live.epoch,
-                node=live.node,
-                code=code,
-                message=message,
-                used=used,
-                partial=live.partial,
-            ),
-        )
-        self._engine.retry(desk, desk.state.subtasks[name], pause=False)
+        self._end(desk, live, code, message, used, partial=live.partial)
+        self._engine.retry(desk, desk.state.subtasks[live.key[1]], pause=False)
+
+    def cut_off(self, desk: Desk, live: Live, why: str) -> None:
+        """The run has no time left for an attempt: it is stopped, which says nothing about its node, and not tried again."""
+        self._engine.say_cancel(live, why[:200])
+        used = self._engine.purse.lost(desk, live)
+        if _stopping(desk, live):
+            self._stop(desk, live, used)
+        else:
+            self._end(desk, live, "E_CANCELLED", why, used, partial=live.partial)
 
     def _stale(self, desk: Desk, event: WorkReceived, item: Any) -> None:
         self._late.stale(desk, event, item)

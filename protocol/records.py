@@ -1,7 +1,7 @@
 """What is written in a run's journal. All state of a run is folded from these, live and after a crash alike.
 
 Records are persisted, so they are versioned like messages: a field may be added with a default, none may change its meaning. They hold
-references and no content: goal, plan parameters and results are artifacts. `at_ms` is the owner's clock, for people; nothing is decided by it.
+references and no content: goal, plan parameters and results are artifacts. `at_ms` is the owner's clock, for people, and for budgets of time (SPEC BUD-8).
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ DEPTH_MAX = 8
 
 _NOTHING = Usage()
 
-RECORDS_VERSION = 1
+RECORDS_VERSION = 2
 """Version of the records that this program writes and reads. It grows when a record or field is added that an older reader would refuse."""
 
 NO_LINK = bytes(32)
@@ -120,6 +120,8 @@ class Owned(Item):
     at_ms: AtMs
     epoch: Epoch
     owner: NodeHex
+    began_ms: AtMs | None = None
+    """When the run began by this owner's clock, where its time is bounded; None: by a clock like that of the owner before."""
 
 
 class BidNote(Item):

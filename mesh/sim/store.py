@@ -18,7 +18,7 @@ from .linear import Call
 from .network import Network, Peer
 from .timeline import Timeline
 
-__all__ = ["LEASE_TTL_S", "Answer", "BoardView", "Entry", "Head", "Store", "Written"]
+__all__ = ["LEASE_TTL_S", "Answer", "BoardView", "Entry", "Head", "Held", "Store", "Written"]
 
 LEASE_TTL_S: Final = 60.0
 """So long the board keeps a lease that is not renewed; whether it counts is judged by those who read it."""
@@ -45,10 +45,18 @@ class Head(NamedTuple):
     closed: bool = False
 
 
-class BoardView(NamedTuple):
-    """The board at one moment: coordinators' leases by node with their revisions, and the runs."""
+class Held(NamedTuple):
+    """A coordinator's lease on the board: its revision, its holder's clock when it asked, and which of its lives that was."""
 
-    leases: dict[str, int]
+    revision: int
+    at_ms: int
+    life: int
+
+
+class BoardView(NamedTuple):
+    """The board at one moment: coordinators' leases by node, and the runs."""
+
+    leases: dict[str, Held]
     heads: dict[str, Head]
 
 
@@ -89,7 +97,7 @@ class Store:
         self.calls: dict[str, list[Call]] = {}
         """By run: every append as its client saw it."""
         self.heads: dict[str, Head] = {}
-        self._leases: dict[str, int] = {}
+        self._leases: dict[str, Held] = {}
         self._lease_at: dict[str, float] = {}
         self._revision = 0
 
@@ -125,13 +133,14 @@ class Store:
         """Read the board."""
         self._ask(peer, self._board, answer)
 
-    def renew(self, peer: Peer, answer: Callable[[], None]) -> None:
+    def renew(self, peer: Peer, life: int, answer: Callable[[], None]) -> None:
         """Renew a coordinator's lease; `answer` is called when, and if, it is confirmed. A full store takes no lease either."""
+        at_ms = int(peer.clock.steady() * 1000)
 
         def put() -> bool:
             if not self.full:
                 self._revision += 1
-                self._leases[peer.node] = self._revision
+                self._leases[peer.node] = Held(self._revision, at_ms, life)
                 self._lease_at[peer.node] = self._timeline.now
             return not self.full
 
@@ -139,7 +148,7 @@ class Store:
 
     def _board(self) -> BoardView:
         over = self._timeline.now - LEASE_TTL_S
-        held = {node: revision for node, revision in self._leases.items() if self._lease_at[node] > over}
+        held = {node: lease for node, lease in self._leases.items() if self._lease_at[node] > over}
         return BoardView(held, dict(self.heads))
 
     def _ask(self, peer: Peer, found: Callable[[], T], answer: Callable[[T], None]) -> None:

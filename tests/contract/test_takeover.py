@@ -11,10 +11,11 @@ import pytest
 
 from coordinator_node.journal_store import read_run
 from coordinator_node.node import CoordinatorRole
+from mesh.clock import SystemClock
 from mesh.errors import StoreUnavailable
 from protocol import subjects
 from protocol.codec import unpack
-from protocol.messages import CancelRun, Head, ListRuns, Result
+from protocol.messages import Budget, CancelRun, Head, ListRuns, Result
 from protocol.records import Accepted, Owned
 from tests.support.endpoint_memory import MemorySwarm
 from tests.support.endpoint_server import ServerSwarm
@@ -73,10 +74,24 @@ async def paired(swarm: MemorySwarm, folder: Path) -> AsyncIterator[Pair]:
 
 
 @pytest.fixture(params=["memory", pytest.param("nats", marks=pytest.mark.integration)])
-async def pair(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Pair]:
-    swarm = MemorySwarm(tmp_path) if request.param == "memory" else ServerSwarm(tmp_path)
+def swarm(request: pytest.FixtureRequest, tmp_path: Path) -> MemorySwarm:
+    return MemorySwarm(tmp_path) if request.param == "memory" else ServerSwarm(tmp_path)
+
+
+@pytest.fixture
+async def pair(swarm: MemorySwarm, tmp_path: Path) -> AsyncIterator[Pair]:
     async with paired(swarm, tmp_path) as made:
         yield made
+
+
+class Ahead(SystemClock):
+    """The clock of a device that nobody has set."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def now(self) -> float:
+        return super().now() + self._seconds
 
 
 @pytest.fixture
@@ -280,3 +295,31 @@ async def test_the_result_of_an_ended_run_is_acknowledged_after_its_owner_has_go
     await worker.endpoint.send(subjects.work(run, worker.endpoint.me), [result], run=run)
     await pair.team.until(lambda: bool(acked))
     assert acked[0].applied is False
+
+
+@pytest.mark.requirement("BUD-8", "OWN-8")
+@pytest.mark.parametrize("ahead_s", [20.0, -20.0])
+async def test_a_run_has_no_more_and_no_less_time_after_it_was_taken_by_another_clock(
+    swarm: MemorySwarm, tmp_path: Path, ahead_s: float
+) -> None:
+    wall_ms = 6_000
+    async with Team(tmp_path, swarm=swarm) as team:
+        pair = Pair(team, tmp_path)
+        await pair.coordinate("east")
+        await pair.work("ann")
+        east = pair.desks["east"].endpoint.node
+        gated = {**GATED, "params": {"gate": str(pair.gate)}}
+        run = await team.submit(gated, budget=Budget(wall_ms=wall_ms))
+        swarm.clock = Ahead(ahead_s)
+        west = await pair.coordinate("west")
+        await team.until(lambda: west.takeover.board.apart_ms(east) != 0)
+        await team.kill("east")
+        closed = await team.event("run.closed")
+        assert (closed.data["outcome"], closed.data["code"]) == ("failed", "E_DEADLINE")
+        records = await records_of(team, run)
+        [owned] = [record for record in records if isinstance(record, Owned)]
+        assert owned.owner == west.endpoint.node
+        assert owned.began_ms is not None
+        apart_s = (owned.began_ms - records[0].at_ms) / 1000
+        assert abs(apart_s - ahead_s) < 5, "the difference of the two clocks"
+        assert wall_ms <= records[-1].at_ms - owned.began_ms < wall_ms + 10_000

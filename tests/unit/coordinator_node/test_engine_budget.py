@@ -10,11 +10,11 @@ import pytest
 from coordinator_node import orders
 from coordinator_node.budget import NO_BOUND, Bounds, Ledger, replay
 from coordinator_node.budget_view import budget_lines, budget_view
-from coordinator_node.fold import fold
+from coordinator_node.fold import apply, fold
 from coordinator_node.views import event_data, subtask_view
 from protocol.messages import Award, Budget, Progress, Usage
 from protocol.plan import Plan
-from protocol.records import BudgetNoted
+from protocol.records import BudgetNoted, Owned
 from tests.support.builders import (
     a_failed,
     a_plan,
@@ -343,10 +343,104 @@ def test_a_run_ends_when_its_time_is_over() -> None:
     desk.wait(12)
     assert desk.last("budget.noted").level == "stop"
     assert desk.cancels("a") == [1]
-    assert desk.subtask("one").code == "E_BUDGET"
+    assert desk.last("attempt.failed").code == "E_CANCELLED", "its node is not to blame"
+    assert desk.subtask("one").code == "E_DEADLINE"
     assert "1 m" in desk.subtask("one").message
-    assert desk.last("run.closed").code == "E_BUDGET"
+    closed = desk.last("run.closed")
+    assert (closed.outcome, closed.code) == ("failed", "E_DEADLINE")
+    assert "--budget" in closed.hint
     desk.check()
+
+
+TIMED = a_plan(a_subtask("one"), a_subtask("two", needs=["one"]))
+
+
+def half_way() -> Playbook:
+    """A run of a minute, half of which is over, and an attempt that holds."""
+    desk = Playbook(now=10_000)
+    desk.nodes("a")
+    desk.submit(TIMED, budget=Budget(wall_ms=60_000))
+    desk.bid("a", quiet_ms=100_000)
+    desk.work("a", a_started(), after=29.0)
+    return desk
+
+
+def taken(desk: Playbook, *, ahead_s: float, away_s: float, known: bool = True) -> Playbook:
+    """A coordinator whose clock is ahead takes the run when its owner was away for a while."""
+    state = fold(record for _, record in desk.records)
+    assert state is not None
+    after = Playbook(now=desk.now + away_s + ahead_s)
+    after.nodes("a")
+    after.records = list(desk.records)
+    apart_ms = int(ahead_s * 1000) if known else 0
+    after.handle(orders.RunRecovered(state, TIMED, apart_ms=apart_ms))
+    return after
+
+
+@pytest.mark.requirement("BUD-8")
+@pytest.mark.parametrize("ahead_s", [0.0, 900.0, -900.0])
+def test_whoever_takes_a_run_over_counts_what_is_left_of_its_time_by_its_own_clock(ahead_s: float) -> None:
+    desk = taken(half_way(), ahead_s=ahead_s, away_s=5.0)
+    began = desk.now - 34.0
+    assert desk.last("run.owned").began_ms == int(began * 1000)
+    desk.wait(25.9)
+    assert "subtask.failed" not in desk.kinds()
+    desk.wait(0.2)
+    assert desk.cancels("a") == [1]
+    assert desk.last("run.closed").code == "E_DEADLINE"
+    desk.check()
+
+
+@pytest.mark.requirement("BUD-8")
+def test_a_second_takeover_moves_the_time_once_more() -> None:
+    first = taken(half_way(), ahead_s=900.0, away_s=5.0)
+    second = taken(first, ahead_s=-2000.0, away_s=5.0)
+    second.wait(20.9)
+    assert "subtask.failed" not in second.kinds()
+    second.wait(0.2)
+    assert second.last("run.closed").code == "E_DEADLINE"
+
+
+@pytest.mark.requirement("BUD-8")
+def test_time_that_ran_out_while_nobody_owned_the_run_is_over() -> None:
+    desk = taken(half_way(), ahead_s=-900.0, away_s=500.0)
+    desk.wait(0.1)
+    assert desk.last("run.closed").code == "E_DEADLINE"
+    assert [note.level for note in desk.state.budget_notes if note.kind == "wall_ms"] == ["warn", "stop"]
+
+
+@pytest.mark.requirement("BUD-8")
+def test_a_clock_that_is_behind_the_journal_gives_no_run_more_time() -> None:
+    desk = half_way()
+    desk.handle(orders.PauseAsked(desk.run, node_id("client")))
+    desk.handle(orders.ResumeAsked(desk.run, node_id("client")))
+    desk = taken(desk, ahead_s=-3600.0, away_s=5.0, known=False)
+    desk.wait(31)
+    assert desk.last("run.closed").code == "E_DEADLINE"
+
+
+@pytest.mark.requirement("BUD-8")
+def test_a_journal_of_before_clocks_were_compared_counts_from_its_beginning() -> None:
+    desk = half_way()
+    state = fold(record for _, record in desk.records)
+    assert state is not None
+    apply(state, Owned(at_ms=desk.engine.at_ms, epoch=2, owner=node_id("b")))
+    assert state.began_ms == state.opened_ms
+    after = Playbook(now=desk.now)
+    after.nodes("a")
+    after.handle(orders.RunRecovered(state, TIMED))
+    after.wait(31)
+    assert after.last("run.closed").code == "E_DEADLINE"
+
+
+def test_what_runs_without_a_bound_of_time_says_nothing_of_its_beginning() -> None:
+    desk = begin(2, Budget(money=1_000_000))
+    state = fold(record for _, record in desk.records)
+    assert state is not None
+    after = Playbook(now=desk.now)
+    after.nodes("a")
+    after.handle(orders.RunRecovered(state, many(2), apart_ms=5))
+    assert after.last("run.owned").began_ms is None
 
 
 @pytest.mark.requirement("BUD-1")

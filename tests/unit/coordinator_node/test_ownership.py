@@ -212,3 +212,47 @@ def test_nobody_takes_a_run_while_its_owner_holds_its_lease_by_its_own_clock(see
             assert not cores[other].holds(now + offsets[other])
             assert now - written[other] >= TTL
     assert taken
+
+
+# --- how far two clocks are apart ---
+
+
+def read(watcher: Watcher, revision: int, at_ms: int | None, ours_ms: int, session: bytes = b"one") -> None:
+    """Ann's lease is read, which says what her clock was, when ours says so much."""
+    watcher.now += 0.5
+    lease = Lease(ANN, revision, TTL, "ann", at_ms, session)
+    watcher.core.observed({ANN: lease}, watcher.now, at_ms=ours_ms)
+
+
+@pytest.mark.requirement("OWN-8")
+def test_the_renewal_that_was_read_soonest_says_how_far_two_clocks_are_apart() -> None:
+    watcher = Watcher()
+    read(watcher, 1, 1_000, 99_000)  # nobody knows how old it was when it was read
+    assert watcher.core.apart_ms(ANN) == 0
+    read(watcher, 2, 2_000, 5_400)
+    assert watcher.core.apart_ms(ANN) == 3_400
+    read(watcher, 3, 3_000, 6_100)
+    read(watcher, 3, 3_000, 6_600)  # the same renewal again is no news
+    read(watcher, 4, 4_000, 7_300)
+    assert watcher.core.apart_ms(ANN) == 3_100
+    watcher.core.observed({}, watcher.now + 1, at_ms=9_000)
+    assert watcher.core.apart_ms(ANN) == 3_100, "it is needed when the other has gone"
+
+
+@pytest.mark.requirement("OWN-8")
+def test_a_clock_that_was_set_is_noticed_and_another_process_has_another_clock() -> None:
+    watcher = Watcher()
+    for revision in range(1, 20):
+        read(watcher, revision, 1_000 * revision, 1_000 * revision + 50)
+    for revision in range(20, 30):
+        read(watcher, revision, 1_000 * revision, 1_000 * revision + 7_050)
+    assert watcher.core.apart_ms(ANN) == 7_050
+    read(watcher, 31, 31_000, 41_000, b"two")
+    assert watcher.core.apart_ms(ANN) == 10_000
+
+
+def test_who_says_no_time_and_we_ourselves_are_not_apart() -> None:
+    watcher = Watcher()
+    for revision in (1, 2, 3):
+        read(watcher, revision, None, 5_000)
+    assert watcher.core.apart_ms(ANN) == watcher.core.apart_ms(BOB) == watcher.core.apart_ms(ME) == 0
