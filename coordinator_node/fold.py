@@ -366,6 +366,7 @@ def _held(state: RunState, record: Ending) -> tuple[SubtaskState, AttemptState]:
     subtask, attempt = _holds(state, record)
     attempt.status = ATTEMPT_END[record.k]
     attempt.ended_ms = record.at_ms
+    attempt.ended_after_ms = record.at_ms - state.began_ms
     return subtask, attempt
 
 
@@ -386,7 +387,7 @@ def _refused(state: RunState, record: Refused) -> None:
 def _attempt_failed(state: RunState, record: AttemptFailed) -> None:
     subtask, attempt = _held(state, record)
     attempt.code, attempt.message, attempt.retryable = record.code, record.message, record.retryable
-    attempt.used, attempt.partial = record.used, record.partial
+    attempt.used, attempt.partial, attempt.retry_ms = record.used, record.partial, record.retry_ms
     _reopen(state, subtask)
 
 

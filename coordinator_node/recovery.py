@@ -2,8 +2,8 @@
 
 Rules. First the new epoch is put in the journal (`run.owned`): from then on nobody of an older one can write. Then what was left half-said is said
 again: the rest of the plan, awards and cancels that hold (each is idempotent by attempt and epoch, so a worker that knows one answers how
-things stand). An attempt that holds stays as it is: its result counts whoever asked for it. A run whose time is bounded has no more of it because another clock
-counts it now. Pure: `engine` carries it on.
+things stand). An attempt that holds stays as it is: its result counts whoever asked for it. What counts from the run's beginning (its time, the wait that
+a node asked for) counts on by the new owner's clock. Pure: `engine` carries it on.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from protocol.records import Owned, PlanAdopted, Record
 
 from .state import AttemptState, RunState, SubtaskState
 
-__all__ = ["plan_records", "standing", "take_over"]
+__all__ = ["limits", "plan_records", "standing", "take_over"]
 
 _PART_SUBTASKS = 400
 _PART_VALUES = 7_000
@@ -52,14 +52,21 @@ def take_over(state: RunState, plan: Plan | None, owner: str, at_ms: int, apart_
 
     `apart_ms`: by how much our clock is ahead of that of the owner before, as far as is known.
     """
-    began_ms = None
-    if state.budget is not None and state.budget.wall_ms is not None:
-        # Nothing was written after now: where it seems so, our clock is further behind than we know.
-        began_ms = max(0, state.began_ms + min(apart_ms, at_ms - state.last_ms))
+    # Nothing was written after now: where it seems so, our clock is further behind than we know.
+    began_ms = max(0, state.began_ms + min(apart_ms, at_ms - state.last_ms))
     records: list[Record] = [Owned(at_ms=at_ms, epoch=state.epoch + 1, owner=owner, began_ms=began_ms)]
     if plan is not None and state.plan is not None and not state.planned:
         records += plan_records(plan, state.plan, at_ms)[state.parts_seen :]
     return records
+
+
+def limits(state: RunState) -> Iterator[tuple[str, str, float]]:
+    """(node, capability, until): what nodes said of a limit of use when their attempts failed, by the clock of the present owner."""
+    for subtask in state.subtasks.values():
+        for attempt in subtask.tried:
+            if attempt.status == "failed" and attempt.retryable and attempt.retry_ms:
+                until_ms = state.began_ms + attempt.ended_after_ms + attempt.retry_ms
+                yield attempt.node, subtask.skeleton.capability, until_ms / 1000
 
 
 def standing(state: RunState) -> Iterator[tuple[SubtaskState, AttemptState]]:

@@ -34,7 +34,7 @@ from .orders import (
     RunRecovered,
     RunStands,
 )
-from .recovery import plan_records, standing, take_over
+from .recovery import limits, plan_records, standing, take_over
 from .state import AttemptState
 from .watch import Live
 
@@ -98,6 +98,9 @@ class Runs:
         for record in take_over(state, event.plan, self._engine.node, self._engine.at_ms, event.apart_ms):
             self._engine.emit(desk, record)
         self._engine.purse.begin(desk)
+        for node, capability, until in limits(state):
+            if until > self._engine.now:
+                self._engine.market.limit(node, capability, until)
         self._engine.scheduler.patient(state.run)
         self._engine.touch(state.run)
         if not state.planned or event.plan is None:

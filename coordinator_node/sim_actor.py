@@ -237,7 +237,9 @@ class SimCoordinator(Process):
         step = self.engine.handle(event, self.peer.clock.steady())
         self._check_touched(step)
         words = (event.run, event.node, event.items) if isinstance(event, orders.WorkReceived) else None
-        self.world.patience.step(self.name, self.life, self.world.timeline.elapsed, words, step.records)
+        timeline = self.world.timeline
+        ahead_s = self.peer.clock.steady() - timeline.now
+        self.world.patience.step(self.name, self.life, timeline.elapsed, words, step.records, ahead_s)
         self.point("event.folded")
         by_run: dict[str, tuple[list[Record], list[orders.Command]]] = {}
         for run, record in step.records:

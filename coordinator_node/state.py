@@ -50,9 +50,12 @@ class AttemptState:
     reason: str
     status: AttemptStatus = "awarded"
     ended_ms: int = 0
+    ended_after_ms: int = 0
+    """The same, counted from the run's beginning by the clock of its owner then: it can be told by another clock."""
     code: str = ""
     message: str = ""
     retryable: bool = True
+    retry_ms: int = 0
     wall_ms: int = 0
     cpu_ms: int = 0
     reserved: Usage | None = None

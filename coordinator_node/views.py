@@ -240,6 +240,7 @@ def _attempt_view(attempt: AttemptState, name: Namer) -> dict[str, Any]:
         "status": attempt.status,
         "code": attempt.code,
         "message": attempt.message,
+        "retry_ms": attempt.retry_ms,
         "awarded_ms": attempt.awarded_ms,
         "ended_ms": attempt.ended_ms,
         "wall_ms": attempt.wall_ms,
@@ -310,6 +311,7 @@ def event_data(record: Record, name: Namer) -> tuple[str, str, JsonObject]:
             "code": record.code,
             "message": record.message[:300],
             "used": usage_view(record.used),
+            "retry_ms": record.retry_ms,
         }
     elif isinstance(record, AttemptMoved):
         data = {

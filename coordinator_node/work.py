@@ -237,7 +237,8 @@ class Work:
     ) -> None:
         partial = item.partial or live.partial
         used = self._spent(desk, live, item)
-        self._end(desk, live, code, message, used, retryable=retryable, partial=partial)
+        retry_ms = item.retry_ms if isinstance(item, Failed) else 0
+        self._end(desk, live, code, message, used, retryable=retryable, partial=partial, retry_ms=retry_ms)
         self._ack(desk, live, applied=True)
         self._engine.retry(desk, desk.state.subtasks[live.key[1]], pause=code not in BLAMELESS)
 
@@ -299,6 +300,7 @@ class Work:
         *,
         retryable: bool = True,
         partial: Sequence[NamedRef] = (),
+        retry_ms: int = 0,
     ) -> None:
         """An attempt has ended without a result: the only writer of that."""
         self._engine.end_live(live)
@@ -315,6 +317,7 @@ class Work:
                 retryable=retryable,
                 used=used,
                 partial=list(partial),
+                retry_ms=retry_ms,
             ),
         )
 

@@ -121,7 +121,7 @@ class Owned(Item):
     epoch: Epoch
     owner: NodeHex
     began_ms: AtMs | None = None
-    """When the run began by this owner's clock, where its time is bounded; None: by a clock like that of the owner before."""
+    """When the run began by this owner's clock; None: as by that of the owner before."""
 
 
 class BidNote(Item):
@@ -206,6 +206,8 @@ class AttemptFailed(Item):
     used: Usage = _NOTHING
     partial: Partial = []
     """What the attempt left of its work: offered to the next one."""
+    retry_ms: Millis = 0
+    """So long its node takes no more of the capability, as it said."""
 
 
 class Rejected(Item):

@@ -3,7 +3,8 @@
 Rules (SPEC MSG-13). It follows each life of a coordinator by what that life takes in and decides, and keeps its own clocks, so that a mistake in the watch or in the
 market is one that it can see. Silence loses an attempt only when its lease has run out, which does not run while it waits for a limit; an attempt that waits for a
 person is never lost by silence or by its deadline. None that waits is hedged. A node is awarded nothing of a capability whose limit it
-has reached, before the time that it named, unless an attempt of it that was limited works again. What a life takes over, it takes over from the journal.
+has reached, before the time that it named, unless an attempt of it that was limited works again. What a life takes over, it takes over from the journal, and knows
+its times as well as its clock and that of the owner before allow.
 """
 
 from __future__ import annotations
@@ -72,12 +73,24 @@ class _View:
         """(node, capability) -> until when, by the attempt that said so."""
         self.capability: dict[tuple[str, str], str] = {}
         """Of subtasks that it planned anew."""
+        self.refused: dict[Key, float] = {}
+        """Attempts whose nodes named a time, before their end is decided."""
 
     def lift(self, node: str, capability: str) -> None:
         self.limits.pop((node, capability), None)
 
     def until(self, node: str, capability: str) -> float:
         return max(self.limits.get((node, capability), {}).values(), default=0.0)
+
+
+@dataclass(slots=True)
+class _Limit:
+    """What a node said of a limit when its attempt failed. `ahead_s`: of the clock by which its end was written."""
+
+    node: str
+    capability: str
+    until: float
+    ahead_s: float
 
 
 @dataclass(slots=True)
@@ -98,6 +111,9 @@ class Patience:
         """Words that limited, words that waited for a person, awards that a limit's end preceded: so that tests know whether anything was tried."""
         self._views: dict[str, tuple[int, _View]] = {}
         self._written: dict[Key, _Written] = {}
+        self._said: dict[Key, _Limit] = {}
+        """Limits that were decided to be written, and (below, by run) those that were."""
+        self._limits: dict[str, dict[Key, _Limit]] = {}
         self._capability: dict[tuple[str, str], str] = {}
 
     # --- the journal ---
@@ -106,6 +122,11 @@ class Patience:
         """A record is in the journal."""
         if isinstance(record, (PlanAdopted, PlanRevised)):
             self._capability |= _capabilities(run, record)
+            if isinstance(record, PlanRevised):
+                # What was tried before says nothing about its new form, which may have another capability.
+                limits = self._limits.get(run, {})
+                for key in [key for key in limits if key[1] == record.subtask]:
+                    del limits[key]
         elif isinstance(record, Awarded):
             self._written[_key(run, record)] = _Written(record.node, record.lease_ms / 1000)
         elif isinstance(record, AttemptMoved):
@@ -113,7 +134,10 @@ class Patience:
             if written is not None:
                 written.state, written.wait_s = record.state, record.wait_ms / 1000
         elif isinstance(record, (Accepted, AttemptFailed, Rejected, Refused)):
-            self._written.pop(_key(run, record), None)
+            key = _key(run, record)
+            self._written.pop(key, None)
+            if isinstance(record, AttemptFailed) and key in self._said:
+                self._limits.setdefault(run, {})[key] = self._said.pop(key)
         elif isinstance(record, SubtaskCancelled):
             for key in [key for key in self._written if key[:2] == (run, record.subtask)]:
                 del self._written[key]
@@ -121,9 +145,15 @@ class Patience:
     # --- one step of a core ---
 
     def step(
-        self, name: str, life: int, now: float, words: Words | None, records: Iterable[tuple[str, Record]]
+        self,
+        name: str,
+        life: int,
+        now: float,
+        words: Words | None,
+        records: Iterable[tuple[str, Record]],
+        ahead_s: float = 0.0,
     ) -> None:
-        """A life of a coordinator took something in, and decided this.
+        """A life of a coordinator, whose clock is so much ahead of the truth, took something in, and decided this.
 
         Raises:
             Broken: it may not decide so.
@@ -145,7 +175,7 @@ class Patience:
         if words is not None:
             self._hear(view, now, *words)
         for run, record in decided:
-            self._decided(view, now, run, record)
+            self._decided(view, now, run, record, ahead_s)
 
     def _judge_silence(self, view: _View, now: float, run: str, record: AttemptFailed) -> None:
         held = view.held.pop(_key(run, record), None)
@@ -188,7 +218,8 @@ class Patience:
                     view.lift(node, self._of(view, key))
                 held.checking = True
             elif isinstance(item, Failed) and item.retryable and item.retry_ms:
-                self._limit(view, key, node, now + item.retry_ms / 1000)
+                view.refused[key] = now + item.retry_ms / 1000
+                self._limit(view, key, node, view.refused[key])
                 self.seen["refused for a while"] += 1
 
     @staticmethod
@@ -219,20 +250,25 @@ class Patience:
 
     # --- what is decided ---
 
-    def _decided(self, view: _View, now: float, run: str, record: Record) -> None:
+    def _decided(self, view: _View, now: float, run: str, record: Record, ahead_s: float) -> None:
         if isinstance(record, (PlanAdopted, PlanRevised)):
             view.capability |= _capabilities(run, record)
         elif isinstance(record, Owned):
-            self._taken_over(view, now, run)
+            self._taken_over(view, now, run, ahead_s)
         elif isinstance(record, Awarded):
             self._awarded(view, now, run, record)
         elif isinstance(record, (Accepted, AttemptFailed, Rejected, Refused)):
-            view.held.pop(_key(run, record), None)
+            key = _key(run, record)
+            view.held.pop(key, None)
+            until = view.refused.pop(key, None)
+            # One that was being stopped has another end than its node's.
+            if until is not None and isinstance(record, AttemptFailed) and record.code != "E_CANCELLED":
+                self._said[key] = _Limit(record.node, self._of(view, key), until, ahead_s)
         elif isinstance(record, SubtaskCancelled):
             for key in [key for key in view.held if key[:2] == (run, record.subtask)]:
                 del view.held[key]
 
-    def _taken_over(self, view: _View, now: float, run: str) -> None:
+    def _taken_over(self, view: _View, now: float, run: str, ahead_s: float) -> None:
         for key in [key for key in view.held if key[0] == run]:
             del view.held[key]
         for key, written in self._written.items():
@@ -244,6 +280,12 @@ class Patience:
             )
             if waits:
                 self._limit(view, key, written.node, now + waits)
+        for key, limit in self._limits.get(run, {}).items():
+            # Two clocks of which nobody has seen both, or that was set meanwhile, may tell it wrongly by as much as they are apart.
+            until = limit.until - abs(ahead_s - limit.ahead_s)
+            if until > now:
+                view.limits.setdefault((limit.node, limit.capability), {})[key] = until
+                self.seen["limits taken over"] += 1
 
     def _awarded(self, view: _View, now: float, run: str, record: Awarded) -> None:
         key = _key(run, record)

@@ -41,8 +41,8 @@ class Pair:
             self.team.introduce(role.endpoint, role)
         return self.desks[name]
 
-    async def work(self, name: str, **config: Any) -> None:
-        role = await self.team.work(name, agents=[agent("steps")], **config)
+    async def work(self, name: str, *agents: str, **config: Any) -> None:
+        role = await self.team.work(name, agents=[agent(one) for one in agents or ("steps",)], **config)
         self.agents.append(role)
         for desk in self.desks.values():
             self.team.coordinator = desk
@@ -323,3 +323,24 @@ async def test_a_run_has_no_more_and_no_less_time_after_it_was_taken_by_another_
         apart_s = (owned.began_ms - records[0].at_ms) / 1000
         assert abs(apart_s - ahead_s) < 5, "the difference of the two clocks"
         assert wall_ms <= records[-1].at_ms - owned.began_ms < wall_ms + 10_000
+
+
+@pytest.mark.requirement("REC-15")
+async def test_a_node_that_named_a_wait_before_a_takeover_is_given_nothing_after_it(pair: Pair) -> None:
+    await pair.work("bob", "unfinished")
+    pair.gate.touch()
+    run = await pair.team.submit(
+        {"id": "draft", "capability": "test.unfinished", "params": {"gate": str(pair.gate)}}
+    )
+    failed = await pair.team.event("attempt.failed")
+    assert (failed.data["code"], failed.data["retry_ms"]) == ("E_LIMITED", 60_000)
+    [owner] = [name for name, desk in pair.desks.items() if run in desk.engine.desks]
+    [other] = set(pair.desks) - {owner}
+    taker = pair.desks[other].engine
+    await pair.team.kill(owner)
+    await pair.team.until(lambda: run in taker.desks)
+    bob = pair.agents[-1].endpoint.node
+    assert bob in taker.market.offering("test.unfinished")
+    assert taker.market.limited(bob, "test.unfinished")
+    assert not taker.market.limited(bob, "test.steps")
+    assert len(taker.desks[run].state.subtasks["draft"].attempts) == 1

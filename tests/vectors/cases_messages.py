@@ -151,6 +151,7 @@ RECORDS_ADDED: dict[str, dict[str, Any]] = {
 # Of version 2 of the records: under names of their own, since a published vector is never changed.
 RECORDS_ADDED_2: dict[str, dict[str, Any]] = {
     "run.owned": {"began_ms": NOW_MS - 5_000},
+    "attempt.failed": {"retry_ms": 60_000},
 }
 RECORDS_3: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "subtask.cancelling": ({"subtask": "read.3", "by": NODE}, {"reason": "a mistake"}),

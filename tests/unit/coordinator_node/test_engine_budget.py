@@ -433,16 +433,6 @@ def test_a_journal_of_before_clocks_were_compared_counts_from_its_beginning() ->
     assert after.last("run.closed").code == "E_DEADLINE"
 
 
-def test_what_runs_without_a_bound_of_time_says_nothing_of_its_beginning() -> None:
-    desk = begin(2, Budget(money=1_000_000))
-    state = fold(record for _, record in desk.records)
-    assert state is not None
-    after = Playbook(now=desk.now)
-    after.nodes("a")
-    after.handle(orders.RunRecovered(state, many(2), apart_ms=5))
-    assert after.last("run.owned").began_ms is None
-
-
 @pytest.mark.requirement("BUD-1")
 @pytest.mark.parametrize("seed", range(5))
 def test_64_that_race_for_one_budget_never_exceed_it(seed: int) -> None:

@@ -9,9 +9,11 @@ import pytest
 
 from coordinator_node import orders
 from coordinator_node.fold import fold
+from coordinator_node.recovery import limits
 from coordinator_node.views import live_view
 from coordinator_node.watch import PERSON_MAX_S
 from protocol.messages import Announce, Award, Cancelled, NamedRef, Progress, Started, Usage
+from protocol.records import record_adapter
 from tests.support.builders import a_failed, a_plan, a_refusal, a_result, a_subtask, named, node_id
 from tests.support.playbook import Playbook
 
@@ -36,14 +38,14 @@ def progress(desk: Playbook, step: int, *, after: float = 0.0, **fields: Any) ->
     desk.work("a", Progress(**FENCE, step=step, **fields), after=after)
 
 
-def again(desk: Playbook, *nodes: str) -> Playbook:
-    """Another process that takes the run up."""
+def again(desk: Playbook, *nodes: str, after: float = 0.0, ahead_s: float = 0.0) -> Playbook:
+    """Another process that takes the run up, with another clock perhaps."""
     state = fold(copy.deepcopy([record for _, record in desk.records]))
     assert state is not None
     plan = desk.engine.desks[desk.run].content_known.plan
-    book = Playbook(now=desk.now)
+    book = Playbook(now=desk.now + after + ahead_s)
     book.nodes(*nodes)
-    book.handle(orders.RunRecovered(state, plan))
+    book.handle(orders.RunRecovered(state, plan, apart_ms=int(ahead_s * 1000)))
     return book
 
 
@@ -182,6 +184,59 @@ def test_a_failure_that_names_its_wait_is_not_tried_there_before(desk: Playbook)
     assert 3 < desk.now - before < 9
     desk.bid("a", "one")
     assert desk.awards() == {"one": "a"}
+
+
+@pytest.mark.requirement("REC-15")
+@pytest.mark.parametrize("ahead_s", [0.0, 500.0, -500.0])
+def test_whoever_takes_the_run_over_waits_for_the_rest_of_what_a_failure_named(
+    desk: Playbook, ahead_s: float
+) -> None:
+    desk.work("a", a_failed("one", code="E_LIMIT", retry_ms=60_000))
+    assert desk.last("attempt.failed").retry_ms == 60_000
+    first = again(desk, "a", after=10.0, ahead_s=ahead_s)
+    assert first.said(Announce) == [], "a says that it has reached its limit, and nobody else is here"
+    second = again(first_of(desk, first), "a", after=20.0, ahead_s=-2 * ahead_s)
+    second.wait(29)
+    assert second.said(Announce) == []
+    second.wait(2)
+    assert [item.subtask for item in second.said(Announce)] == ["one"]
+    second.bid("a", "one")
+    assert second.awards() == {"one": "a"}
+
+
+def first_of(desk: Playbook, book: Playbook) -> Playbook:
+    """The whole journal of a run that a second process has taken over."""
+    book.records = desk.records + book.records
+    return book
+
+
+@pytest.mark.requirement("REC-15")
+def test_a_wait_that_has_passed_meanwhile_holds_nobody_up(desk: Playbook) -> None:
+    desk.work("a", a_failed("one", code="E_LIMIT", retry_ms=60_000))
+    book = again(desk, "a", after=61.0)
+    assert [item.subtask for item in book.said(Announce)] == ["one"]
+
+
+@pytest.mark.requirement("REC-15")
+def test_a_failure_for_good_names_no_wait_that_counts(desk: Playbook) -> None:
+    desk.work("a", a_failed("one", code="E_LIMIT", retry_ms=60_000, retryable=False))
+    assert not desk.engine.market.limited(node_id("a"), "text.work")
+    state = fold(record for _, record in desk.records)
+    assert state is not None
+    assert list(limits(state)) == []
+
+
+def test_a_journal_of_before_waits_were_written_folds_and_asks_at_once(desk: Playbook) -> None:
+    desk.work("a", a_failed("one", code="E_LIMIT", retry_ms=60_000))
+    [body] = [record.model_dump() for _, record in desk.records if record.k == "attempt.failed"]
+    del body["retry_ms"]
+    [old] = record_adapter().validate_python([body])
+    desk.records = [
+        (run, old if record.k == "attempt.failed" else record)  # type: ignore[misc]
+        for run, record in desk.records
+    ]
+    book = again(desk, "a")
+    assert [item.subtask for item in book.said(Announce)] == ["one"]
 
 
 def test_who_begins_to_wait_for_a_person_does_not_end_the_limit_of_its_node(desk: Playbook) -> None:
