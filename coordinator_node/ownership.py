@@ -29,6 +29,8 @@ _DOUBT = 0.5
 """After this share of its length without a renewal, where three were due, a lease is doubtful."""
 _LATEST = 8
 """Of so many of its renewals the one that we read soonest says how far a coordinator's clock is apart from ours."""
+_READ_S = 0.5
+"""Others' leases are looked at at least this often: so much later than it is over is the end of one seen."""
 _NEXT = 2.0
 """So many lengths of a lease the next in rank waits for the one before it."""
 
@@ -108,7 +110,7 @@ class Ownership:
 
     def read_every(self) -> float:
         """Seconds from one look at the board to the next."""
-        return self.ttl_s / 8
+        return min(self.ttl_s / 8, _READ_S)
 
     # --- the others ---
 

@@ -26,7 +26,7 @@ from .version import VERSION
 __all__ = ["GROUPS", "Cli", "main"]
 
 GROUPS: dict[str, tuple[str, ...]] = {
-    "Swarm": ("init", "join", "invite", "nodes", "up", "down", "leave"),
+    "Swarm": ("init", "join", "invite", "nodes", "up", "down", "serve", "leave"),
     "Work": ("run", "runs", "events", "artifacts", "demo"),
     "Agents": ("agents",),
     "Look after it": ("status", "doctor", "halt", "help"),

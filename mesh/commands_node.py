@@ -229,6 +229,7 @@ A plan file says what to do step by step (zwerm run --plan FILE -i FOLDER); YAML
 Each step may also have: label, inputs, after, tries, deadline_s, output_schema, budget, and instead (capabilities
 to try in turn when nobody does this one). `zwerm agents ls` shows capabilities.""",
     "ports": "  4747/tcp  the bus (TLS 1.3), on the device that ran `zwerm init`; another one if it was taken: `zwerm status`\n"
+    "  6747/tcp  only where the bus has several servers: these talk to each other there (the port of the bus plus 2000)\n"
     "  5353/udp  multicast DNS, only to find the bus on the local network; may be blocked",
     "files": "  node.json, certificate.bin, charter.bin   what this device is in the swarm\n  keys/, tokens/, admin/   secrets, mode 0600\n"
     "  nats/   the bus and everything stored in the swarm (role bus)\n  logs/   the daemon's log\n  config.toml   what you may set\n"

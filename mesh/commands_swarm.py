@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -26,6 +27,13 @@ __all__ = ["COMMANDS", "print_nodes"]
     type=click.IntRange(0, 65535),
     help="Port of the bus (default: 4747, or the next free one; 0: any).",
 )
+@click.option(
+    "--server",
+    "servers",
+    multiple=True,
+    metavar="HOST:PORT",
+    help="Another server of the bus, so that it outlives the loss of one; name two, or four.",
+)
 @click.option("--no-service", is_flag=True, help="Do not start anything; run `zwerm up` yourself.")
 @click.option("--no-agent", is_flag=True, help="This device coordinates but does no subtasks itself.")
 def init(
@@ -34,6 +42,7 @@ def init(
     node_name: str | None,
     bind: str,
     port: int | None,
+    servers: tuple[str, ...],
     no_service: bool,
     no_agent: bool,
 ) -> int:
@@ -43,11 +52,20 @@ def init(
     `zwerm invite` lets others join.
     """
     from .background import start_in_background
+    from .discovery import parse_endpoint
     from .founding import found_swarm
 
     out = session.out
     home = session.home
-    founded = found_swarm(home, name=name, node_name=node_name, bind=bind, port=port, agent=not no_agent)
+    founded = found_swarm(
+        home,
+        name=name,
+        node_name=node_name,
+        bind=bind,
+        port=port,
+        agent=not no_agent,
+        servers=[parse_endpoint(server) for server in servers],
+    )
     node = founded.node
     out.done(f"Swarm {node.swarm!r} created on {node.name}    identity {node.swarm_id[:8]}    ({home.path})")
     out.done(f"Bus       {', '.join(node.bus_urls)}")
@@ -57,7 +75,10 @@ def init(
         f"The root key lies in {home.file('admin/root.key')}: move it to a safe place off this device; nothing daily needs it."
     )
     pid = None
-    if no_service:
+    kits = [home.file(f"servers/{number}") for number, _ in enumerate(servers, 2)]
+    for server, kit in zip(servers, kits, strict=True):
+        out.line(f"Move        {kit}   to the machine at {server}, and run there: zwerm serve FOLDER")
+    if no_service or servers:
         out.line("Next        zwerm up            (in this terminal; Ctrl-C stops it)")
     else:
         pid = start_in_background(home, timeout_s=session.timeout_s or 30.0)
@@ -73,9 +94,31 @@ def init(
             "bus": node.bus_urls,
             "roles": node.roles,
             "home": str(home.path),
+            "servers": [str(kit) for kit in kits],
             "pid": pid,
         },
     )
+    return Exit.OK
+
+
+@command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False))
+@click.option("--with-parent", type=int, hidden=True, help="Stop when this process, our parent, is gone.")
+def serve(session: Session, folder: str, with_parent: int | None) -> int:
+    """Run one more server of the bus on this machine, until Ctrl-C.
+
+    FOLDER is one of those that `zwerm init --server` made for the other servers. The machine need not be in the swarm.
+    """
+    from pathlib import Path
+
+    from .server_kit import serve as run_server
+    from .server_proc import NatsServer
+
+    def ready(server: NatsServer) -> None:
+        session.out.done(f"Serves the bus at {server.url}  (nats-server, process {server.pid})")
+        session.out.document("serve", {"url": server.url, "pid": server.pid, "process": os.getpid()})
+
+    run_async(run_server(Path(folder), ready), parent=with_parent)
     return Exit.OK
 
 
@@ -359,4 +402,4 @@ def _wipe_damaged(session: Session, home: Any) -> int:
     return Exit.OK
 
 
-COMMANDS = [init, join, invite, nodes, leave]
+COMMANDS = [init, serve, join, invite, nodes, leave]

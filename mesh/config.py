@@ -6,7 +6,7 @@ Sections other than this package's own (`[agent]`, `[coordinator]`, `[[agents]]`
 from __future__ import annotations
 
 import tomllib
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -28,6 +28,8 @@ class Config(BaseModel):
     """Space for the runs' records. Larger: more history; the disk must have it."""
     artifacts_mib: Annotated[int, Field(ge=8, le=1 << 24)] = 8192
     """Space for inputs and results. When it is full, new ones are refused and nothing old is lost."""
+    replicas: Literal[1, 3, 5] = 1
+    """On how many servers of the bus the workspace is kept. With 3 it outlives the loss of any one of them."""
     sync_always: bool = True
     """Store on disk before acknowledging. Off only for throw-away swarms: a power cut then loses what was acknowledged."""
 

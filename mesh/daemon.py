@@ -46,6 +46,8 @@ DRAIN_S = 10.0
 _CANCEL_S = 5.0
 """And how long after that to let go of what it holds."""
 
+_SERVERS_PAUSE_S = 1.0
+
 _SESSION_ROLES = ("agent", "coordinator")
 
 
@@ -157,10 +159,8 @@ class Daemon:
     async def _start_bus(
         self, stack: AsyncExitStack, membership: Membership, config: Config, stop: asyncio.Event
     ) -> None:
-        from .bus_nats import NatsBus
         from .founding import renew_server_certificate, server_settings
         from .server_proc import NatsServer
-        from .workspace_nats import ensure_streams
 
         renew_server_certificate(self.home, membership.node, self.clock.now())
         server = NatsServer(server_settings(self.home, membership.node, config), self.clock)
@@ -176,14 +176,28 @@ class Daemon:
         )
         self.say(f"Bus       {server.url}  (nats-server, process {server.pid})")
         if "enroller" in membership.node.roles:
-            async with membership.connect("enroller", urls=[f"tls://127.0.0.1:{server.port}"]) as endpoint:
-                assert isinstance(endpoint.bus, NatsBus)
-                await ensure_streams(endpoint.bus, config.workspace_sizes())
-                await endpoint.workspace.certs.create(
-                    membership.certificate.serial.hex(), membership.certificate_raw
-                )
+            await self._make_workspace(membership, config, server.port)
         if config.mdns and not membership.node.bind.startswith("127."):
             await self._announce_mdns(stack, membership, server.port)
+
+    async def _make_workspace(self, membership: Membership, config: Config, port: int) -> None:
+        """Have the streams made; where the bus has several servers, enough of them are waited for, aloud."""
+        from .bus_nats import NatsBus
+        from .workspace_nats import ensure_streams
+
+        while True:
+            try:
+                async with membership.connect("enroller", urls=[f"tls://127.0.0.1:{port}"]) as endpoint:
+                    assert isinstance(endpoint.bus, NatsBus)
+                    await ensure_streams(endpoint.bus, config.workspace_sizes(), replicas=config.replicas)
+                    serial = membership.certificate.serial.hex()
+                    await endpoint.workspace.certs.create(serial, membership.certificate_raw)
+                    return
+            except MeshError as error:
+                if not (error.retryable and membership.node.routes):
+                    raise
+                self.say(f"Waiting   {error.message}; trying again")
+                await asyncio.sleep(_SERVERS_PAUSE_S)
 
     async def _announce_mdns(self, stack: AsyncExitStack, membership: Membership, port: int) -> None:
         from .discovery import Beacon, instance_name, swarm_tag

@@ -27,9 +27,11 @@ __all__ = [
     "PortTaken",
     "ServerBinaryMissing",
     "ServerFailed",
+    "ServersMissing",
     "StateLocked",
     "StoreUnavailable",
     "TokenRefused",
+    "TooFewServers",
     "WriteConflict",
 ]
 
@@ -196,6 +198,29 @@ class StoreUnavailable(MeshError):
 
     def __init__(self, message: str) -> None:
         super().__init__("E_STORE", message, "Wait a few seconds and try again; `zwerm doctor` looks deeper.")
+
+
+class TooFewServers(MeshError):
+    """The workspace is to be kept on more servers than the bus has."""
+
+    def __init__(
+        self,
+        message: str,
+        hint: str = "Set `replicas = 1` in config.toml, or start a swarm with more: `zwerm init --server HOST:PORT --server HOST:PORT`.",
+    ) -> None:
+        super().__init__("E_REPLICAS", message, hint)
+
+
+class ServersMissing(TooFewServers):
+    """The bus has servers enough, but not so many are up."""
+
+    retryable = True
+
+    def __init__(self, message: str) -> None:
+        super().__init__(
+            message,
+            "Start `zwerm serve` on the other machines that run a server of the bus, one after the other.",
+        )
 
 
 class WriteConflict(MeshError):

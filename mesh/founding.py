@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,13 +23,16 @@ from protocol.signing import SigningKey
 from .addresses import bind_host, choose_port, reachable_addresses
 from .bus_accounts import BusAuthority, Role, found_accounts
 from .clock import Clock, SystemClock
-from .config import Config
+from .config import Config, load_config
+from .discovery import Endpoint
 from .errors import BadSettings
 from .home import Home, NodeFile
 from .identity import Identity, load_seed, save_seed
 from .membership import pack_chain
 from .pki import CertAuthority, found_ca, spki_sha256
-from .server import ServerSettings, ServerTokens
+from .server import ClusterSettings, ServerSettings, ServerTokens
+from .server_kit import ROUTE_PORT_STEP, route_of, write_kit
+from .workspace import WorkspaceSizes
 
 __all__ = [
     "CERTIFICATE_S",
@@ -83,10 +86,13 @@ def found_swarm(
     bind: str = "lan",
     port: int | None = None,
     agent: bool = True,
+    servers: Sequence[Endpoint] = (),
     clock: Clock | None = None,
     random_bytes: Callable[[int], bytes] = os.urandom,
 ) -> Founded:
     """Make a swarm with this device as its first.
+
+    With `servers` its bus has these beside the one of this device, and keeps everything on three; what each needs is put into a folder `servers/N` of the home.
 
     Raises:
         HomeBusy: this device is in a swarm already.
@@ -96,6 +102,11 @@ def found_swarm(
     """
     now = (clock or SystemClock()).now()
     host = bind_host(bind)
+    if len(servers) not in (0, 2, 4):
+        raise BadSettings(
+            f"a bus has 1, 3 or 5 servers, not {1 + len(servers)}: with an even number it outlives no more losses than with one less",
+            "Name two others, or four, or none.",
+        )
     with home.build() as scratch:
         chosen, moved = choose_port(host, port)
         addresses = reachable_addresses(host)
@@ -123,7 +134,7 @@ def found_swarm(
         urls = [
             f"tls://{_bracket(address)}:{chosen}"
             for address in dict.fromkeys([*addresses, *(["127.0.0.1"] if bind == "lan" else [])])
-        ]
+        ] + [server.url for server in servers]
         try:
             charter_raw = found_charter(
                 name=swarm_name,
@@ -169,7 +180,22 @@ def found_swarm(
             scratch.write(f"tokens/{role}.jwt", token.encode())
         save_seed(scratch, "nats/store.key", random_bytes(32))
         _write_server_certificate(scratch, ca, addresses, now)
-        scratch.write("config.toml", _first_config(scratch.path).encode())
+        first = Endpoint(addresses[0], chosen)
+        config = _first_config(scratch.path, 3 if servers else 1)
+        scratch.write("config.toml", config.encode())
+        for number, server in enumerate(servers, 2):
+            write_kit(
+                Home(scratch.file(f"servers/{number}")),
+                server,
+                swarm=clean_name(swarm_name),
+                name=f"{device}-{number}",
+                others=[one for one in (first, *servers) if one != server],
+                tokens=_server_tokens(authority),
+                ca=ca,
+                store_key=random_bytes(32),
+                max_store_mib=_store_mib(load_config(scratch).workspace_sizes()),
+                now=now,
+            )
         node = NodeFile(
             swarm=swarm_name,
             swarm_id=swarm_id.hex(),
@@ -180,6 +206,8 @@ def found_swarm(
             bus_ca_sha256=spki_sha256(ca.cert_der).hex(),
             bind=host,
             bus_port=chosen,
+            route_port=chosen + ROUTE_PORT_STEP if servers else 0,
+            routes=[route_of(server) for server in servers],
         )
         scratch.save(node)
     note = f"port {4747} is taken; the bus uses {chosen}" if moved else ""
@@ -205,21 +233,35 @@ def server_settings(home: Home, node: NodeFile, config: Config) -> ServerSetting
     sizes = config.workspace_sizes()
     return ServerSettings(
         state_dir=home.file("nats"),
-        tokens=ServerTokens(
-            operator=authority.operator_token,
-            system_account=authority.sys_public,
-            accounts=authority.account_tokens,
-            sentinel=authority.sentinel,
-        ),
+        tokens=_server_tokens(authority),
         cert_file=home.file("nats/server.pem"),
         key_file=home.file("nats/server.key"),
         store_key=load_seed(home, "nats/store.key"),
         host=node.bind,
         port=node.bus_port,
         name=clean_name(node.name),
-        max_store_bytes=sizes.total + (64 << 20),
+        max_store_bytes=_store_mib(sizes) << 20,
         sync_always=config.sync_always,
+        cluster=ClusterSettings(
+            clean_name(node.swarm), node.route_port, tuple(node.routes), home.file("bus-ca.pem")
+        )
+        if node.routes
+        else None,
     )
+
+
+def _server_tokens(authority: BusAuthority) -> ServerTokens:
+    return ServerTokens(
+        operator=authority.operator_token,
+        system_account=authority.sys_public,
+        accounts=authority.account_tokens,
+        sentinel=authority.sentinel,
+    )
+
+
+def _store_mib(sizes: WorkspaceSizes) -> int:
+    """What a server may store: all parts, and a little for what the server writes beside them."""
+    return (sizes.total >> 20) + 64
 
 
 def renew_server_certificate(home: Home, node: NodeFile, now: float) -> None:
@@ -238,7 +280,10 @@ def _bracket(address: str) -> str:
     return f"[{address}]" if ":" in address else address
 
 
-def _first_config(path: Path) -> str:
+_REPLICAS = "replicas = {}           # on how many servers of the bus all of it is kept\n"
+
+
+def _first_config(path: Path, replicas: int) -> str:
     """The config file that a new bus device starts with: the workspace's size follows the disk."""
     import shutil
 
@@ -249,6 +294,7 @@ def _first_config(path: Path) -> str:
         "# What you may set on this device. Restart zwerm after a change.\n"
         f"artifacts_mib = {artifacts}   # space for inputs and results\n"
         f"journal_mib = {journal}      # space for the runs' records\n"
+        f"{_REPLICAS.format(replicas) if replicas > 1 else ''}"
         "mdns = true           # announce the bus on the local network\n"
         "\n"
         "# [coordinator]\n"

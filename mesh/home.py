@@ -67,6 +67,9 @@ class NodeFile(BaseModel):
     bus_ca_sha256: str
     bind: str = ""
     bus_port: int = 0
+    route_port: int = 0
+    routes: list[str] = []
+    """`host:port` of the other servers of the bus, on a device that runs one of several."""
     ephemeral: bool = False
 
 

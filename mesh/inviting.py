@@ -54,10 +54,9 @@ async def make_invite(
     membership = swarm.membership
     reaches: list[str] = []
     endpoints: list[Endpoint] = []
-    for url in membership.node.bus_urls if addresses else []:
-        found = parse_endpoint(url)
-        if found.host == "127.0.0.1" and len(membership.node.bus_urls) > 1:
-            continue
+    known = [parse_endpoint(url) for url in membership.node.bus_urls if addresses]
+    # Its own address of this device means another one elsewhere.
+    for found in [one for one in known if one.host != "127.0.0.1"] or known:
         kind = 2 if ":" in found.host else 1 if found.host.replace(".", "").isdigit() else 3
         endpoints.append(Endpoint(kind, found.host, found.port))
         reaches.append(f"{found.host}:{found.port}")

@@ -22,6 +22,7 @@ __all__ = [
     "JS_KEY_ENV",
     "MAX_PAYLOAD_BYTES",
     "MIN_VERSION",
+    "ClusterSettings",
     "ServerSettings",
     "ServerTokens",
     "parse_version",
@@ -54,6 +55,24 @@ class ServerTokens:
 
 
 @dataclass(frozen=True, slots=True)
+class ClusterSettings:
+    """How a server finds the others of its bus. Each shows the others a certificate of the swarm's CA, and believes nobody without one."""
+
+    name: str
+    """The same for all servers of one bus."""
+    port: int
+    """Where the others reach this one."""
+    routes: tuple[str, ...]
+    """`host:port` of the others."""
+    ca_file: Path
+    """The swarm's CA, PEM."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.port <= 65_535:
+            raise BadSettings(f"{self.port} is not a port for the other servers of the bus")
+
+
+@dataclass(frozen=True, slots=True)
 class ServerSettings:
     """What one embedded server is to be. Paths are absolute; `state_dir` belongs to this server alone."""
 
@@ -76,6 +95,8 @@ class ServerSettings:
     """Store on the disk before acknowledging; False is for throw-away servers only."""
     binary: Path | None = None
     """nats-server to run, instead of looking for one."""
+    cluster: ClusterSettings | None = None
+    """The other servers, if the bus has more than this one."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65_535:
@@ -172,7 +193,27 @@ def render_config(settings: ServerSettings, *, port: int | None = None) -> str:
     }
     if settings.advertise:
         config["client_advertise"] = settings.advertise
+    if settings.cluster is not None:
+        config["cluster"] = _cluster(settings, settings.cluster, address)
     return json.dumps(config, indent=1).replace(f'"{_KEY_MARK}"', f"${JS_KEY_ENV}") + "\n"
+
+
+def _cluster(settings: ServerSettings, cluster: ClusterSettings, address: str) -> dict[str, Any]:
+    return {
+        "name": cluster.name,
+        "listen": f"{address}:{cluster.port}",
+        "routes": [f"nats-route://{route}" for route in cluster.routes],
+        # Members know the servers from the charter, which is signed; what a server says of others is not.
+        "no_advertise": True,
+        "tls": {
+            "cert_file": str(settings.cert_file),
+            "key_file": str(settings.key_file),
+            "ca_file": str(cluster.ca_file),
+            "verify": True,
+            "min_version": "1.3",
+            "timeout": 5,
+        },
+    }
 
 
 _KEY_MARK: Final = "@store-key@"

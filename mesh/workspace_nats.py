@@ -27,7 +27,9 @@ from .errors import (
     DiskFull,
     NoResponders,
     PayloadTooLarge,
+    ServersMissing,
     StoreUnavailable,
+    TooFewServers,
 )
 from .workspace import ART, MAX_MESSAGE_BYTES, Usage, Workspace, WorkspaceSizes
 from .workspace_streams import Found, assemble, conflict, stream_configs
@@ -41,6 +43,8 @@ _TRY_S: Final = 1.0
 _WRITE_TRY_S: Final = 3.0
 _FIRST_PAUSE_S: Final = 0.02
 _MAX_PAUSE_S: Final = 0.5
+_BEHIND_S: Final = 2.0
+"""How long a server of a cluster may be behind the one that confirmed a write, before what it does not have counts as not there."""
 _PAGE_MESSAGES: Final = 256
 _PAGE_BYTES: Final = 2 << 20
 
@@ -54,6 +58,8 @@ _WRONG_SEQUENCE: Final = frozenset({10071, 10164})
 _NOT_FOUND: Final = frozenset({10037, 10043})
 _STORE_FAILED: Final = 10077
 _NO_STREAM: Final = 10059
+# Kept on several servers: one alone cannot, or there are not so many at this moment.
+_TOO_FEW: Final = frozenset({10074, 10005})
 _NO_SPACE: Final = frozenset({10023, 10028, 10047, 10110, 10120})
 
 _DOWN = (BusTimeout, NoResponders, BusUnreachable)
@@ -86,15 +92,16 @@ class _Patience:
 
 
 async def ensure_streams(
-    bus: NatsBus, sizes: WorkspaceSizes | None = None, clock: Clock | None = None
+    bus: NatsBus, sizes: WorkspaceSizes | None = None, clock: Clock | None = None, *, replicas: int = 1
 ) -> None:
-    """Make the workspace, or bring it to these sizes; an enroller does it at every start.
+    """Make the workspace, or bring it to these sizes and to so many servers; an enroller does it at every start.
 
     Raises:
         DiskFull: the server may not store that much.
+        TooFewServers: the bus has not so many servers.
         StoreUnavailable: the server refuses, or does not answer.
     """
-    for name, config in stream_configs(sizes or WorkspaceSizes()).items():
+    for name, config in stream_configs(sizes or WorkspaceSizes(), replicas).items():
         await NatsStream(bus, name, clock).ensure(config)
 
 
@@ -106,7 +113,7 @@ def open_workspace(bus: NatsBus, clock: Clock | None = None, *, worker: bool = F
 
     def stream(name: str) -> NatsStream:
         # Chunks never change, so a direct read of one is never out of date, whoever reads.
-        return NatsStream(bus, name, clock, leader_reads=not worker and name != ART)
+        return NatsStream(bus, name, clock, leader_reads=not worker and name != ART, promised=name == ART)
 
     return assemble(stream)
 
@@ -138,13 +145,23 @@ class NatsStream:
     """Compare-and-set writes to, and reads from, one stream."""
 
     def __init__(
-        self, bus: NatsBus, name: str, clock: Clock | None = None, *, leader_reads: bool = True
+        self,
+        bus: NatsBus,
+        name: str,
+        clock: Clock | None = None,
+        *,
+        leader_reads: bool = True,
+        promised: bool = False,
     ) -> None:
-        """With `leader_reads` off, outcomes are looked up by direct get: all that a worker may do."""
+        """With `leader_reads` off, outcomes are looked up by direct get: all that a worker may do.
+
+        With `promised`, what is read was confirmed to its writer: a server of a cluster that does not have it is behind, and is asked again.
+        """
         self._bus = bus
         self._name = name
         self._clock = clock or SystemClock()
         self._leader_reads = leader_reads
+        self._promised = promised
 
     async def write(
         self, subject: str, data: bytes, *, expected: int, removes: bool = False, same_bytes: bool = False
@@ -205,6 +222,7 @@ class NatsStream:
     async def get(self, subject: str) -> Found | None:
         """The subject's last message by direct get: on a cluster it may be a moment old."""
         patience = _Patience(self._clock, f"reading {subject}")
+        behind = self._clock.monotonic() + (_BEHIND_S if self._promised and self._bus.clustered else 0.0)
         while True:
             try:
                 answer = await self._bus.request_wire(
@@ -213,7 +231,11 @@ class NatsStream:
             except _DOWN as error:
                 await patience.wait(error)
                 continue
-            return None if _status(answer) == "404" else _found(answer)
+            if _status(answer) != "404":
+                return _found(answer)
+            if self._clock.monotonic() >= behind:
+                return None
+            await asyncio.sleep(_FIRST_PAUSE_S)
 
     async def last(self, subject: str) -> Found | None:
         """The subject's last message, read where writes are decided."""
@@ -237,18 +259,31 @@ class NatsStream:
         )
 
     async def scan(self, pattern: str, after: int = 0) -> AsyncIterator[Found]:
-        """All messages to `pattern` with a sequence number above `after`, in order, page by page."""
+        """All messages to `pattern` with a sequence number above `after`, in order, page by page.
+
+        Of one subject everything comes that was confirmed before, also where the server of a cluster that answers is behind.
+        """
         patience = _Patience(self._clock, f"reading {pattern}")
+        goal = await self._confirmed(pattern)
         more = True
-        while more:
+        while more or after < goal:
             page, more, trouble = await self._page(pattern, after + 1)
             for found in page:
                 yield found
                 after = found.seq
+            if not page and trouble is None and after < goal:
+                trouble = StoreUnavailable(f"a server is behind at {self._name}")
             if trouble is not None:
                 await patience.wait(trouble)
             elif page:
                 patience = _Patience(self._clock, f"reading {pattern}")
+
+    async def _confirmed(self, pattern: str) -> int:
+        """The number up to which a reader must come; 0 where every server has all, or where some may be missed."""
+        if not (self._leader_reads and self._bus.clustered) or pattern.endswith((".>", ".*")):
+            return 0
+        last = await self.last(pattern)
+        return 0 if last is None else last.seq
 
     async def _page(self, pattern: str, start: int) -> tuple[list[Found], bool, Exception | None]:
         """One batch: what came, whether there is more, and what went wrong after that."""
@@ -307,7 +342,13 @@ class NatsStream:
         # Asked first: for a stream that is there, "create" counts the space it reserves a second time and finds the disk full.
         present = await _api(self._bus, self._clock, f"STREAM.INFO.{self._name}")
         verb = "CREATE" if present.get("error", {}).get("err_code") == _NO_STREAM else "UPDATE"
-        self._raise_error(await _api(self._bus, self._clock, f"STREAM.{verb}.{self._name}", full))
+        answer = await _api(self._bus, self._clock, f"STREAM.{verb}.{self._name}", full)
+        if answer.get("error", {}).get("err_code") in _TOO_FEW:
+            wanted = f"the workspace is to be kept on {full['num_replicas']} servers of the bus, and"
+            if self._bus.clustered:
+                raise ServersMissing(f"{wanted} not so many are up")
+            raise TooFewServers(f"{wanted} there is one")
+        self._raise_error(answer)
 
     def _raise_error(self, answer: Mapping[str, Any]) -> None:
         error = answer.get("error")

@@ -50,7 +50,6 @@ _COMMON: Final[dict[str, Any]] = {
     "discard": "new",
     "allow_direct": True,
     "deny_delete": True,
-    "num_replicas": 1,
 }
 # A subject that has a message takes no other.
 _ONCE: Final = {"max_msgs_per_subject": 1, "discard_new_per_subject": True}
@@ -113,17 +112,18 @@ class Stream(Protocol):
         ...
 
 
-def stream_configs(sizes: WorkspaceSizes) -> dict[str, dict[str, Any]]:
-    """Name -> configuration of every stream.
+def stream_configs(sizes: WorkspaceSizes, replicas: int = 1) -> dict[str, dict[str, Any]]:
+    """Name -> configuration of every stream, which is kept on so many servers.
 
     Records of runs, certificates, invites and burns can neither be deleted nor overwritten, by anybody: the store enforces it. A stream
     that is full refuses new messages and drops no old ones.
     """
+    common = {**_COMMON, "num_replicas": replicas}
 
     def bucket(name: str, size: int) -> dict[str, Any]:
-        return {**_COMMON, "subjects": [f"$KV.{name}.>"], "max_msgs_per_subject": 1, "max_bytes": size}
+        return {**common, "subjects": [f"$KV.{name}.>"], "max_msgs_per_subject": 1, "max_bytes": size}
 
-    forever = {**_COMMON, "deny_purge": True}
+    forever = {**common, "deny_purge": True}
     return {
         JOURNAL: {
             **forever,
@@ -131,7 +131,7 @@ def stream_configs(sizes: WorkspaceSizes) -> dict[str, dict[str, Any]]:
             "max_age": JOURNAL_DAYS * _DAY_NS,
             "max_bytes": sizes.journal,
         },
-        ART: {**_COMMON, **_ONCE, "subjects": [subjects.artifacts()], "max_bytes": sizes.artifacts},
+        ART: {**common, **_ONCE, "subjects": [subjects.artifacts()], "max_bytes": sizes.artifacts},
         CERTS: {**forever, **_ONCE, "subjects": [subjects.certs()], "max_bytes": sizes.certs},
         INVITES: {
             **forever,

@@ -91,6 +91,8 @@ class Load:
         self.owner: dict[str, str] = {}
         """Run -> who spoke of it last."""
         self.problems: list[str] = []
+        self.heard = 0.0
+        """When a record was last told (Unix seconds)."""
         self.enough = asyncio.Event()
         self._closed: dict[str, asyncio.Event] = {}
         self._serial = 0
@@ -113,6 +115,7 @@ class Load:
         for item in received.items:
             if isinstance(item, Event):
                 told.add((item.seq, item.kind, item.subtask))
+                self.heard = time.time()
                 if item.kind == "run.closed" and received.run in self._closed:
                     self._closed[received.run].set()
 

@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
@@ -18,6 +19,7 @@ from typing import Any, cast
 from mesh.bus_nats import NatsBus
 from mesh.client import Swarm, connect_home
 from mesh.daemon_main import daemon_argv
+from mesh.discovery import Endpoint
 from mesh.errors import MeshError
 from mesh.founding import found_swarm
 from mesh.home import Home
@@ -27,8 +29,9 @@ from mesh.workspace import JOURNAL
 from mesh.workspace_nats import NatsStream
 from protocol.errors import ZwermError
 from protocol.messages import ListNodes, Ping
+from tests.support.ports import bus_ports
 
-__all__ = ["AGENT", "Chaos", "Node", "Shape", "Stuck", "agent_config", "chaos_swarm", "until"]
+__all__ = ["AGENT", "Chaos", "Kit", "Node", "Shape", "Stuck", "agent_config", "chaos_swarm", "until"]
 
 WORK = Path(__file__).with_name("work.py")
 START_S = 40.0
@@ -167,11 +170,7 @@ class Node:
 
     def server_pid(self) -> int:
         """The process of the nats-server that this daemon runs; 0 while there is none."""
-        for path in self.home.file("nats").glob("nats-server_*.ports"):
-            pid = path.stem.rpartition("_")[2]
-            if Path(f"/proc/{pid}").exists():
-                return int(pid)
-        return 0
+        return _server_pid(self.home.file("nats"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,18 +183,68 @@ class Shape:
     coordinator: str = ""
     """Settings of `[coordinator]`."""
     journal_mib: int = 512
+    servers: int = 1
+    """Of the bus. With 3, the two beside the first device's are processes of their own."""
+
+
+class Kit:
+    """A further server of the bus, run by `zwerm serve`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.name: str = json.loads((folder / "server.json").read_bytes())["name"]
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it; does not wait."""
+        with (self.folder / "chaos.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "mesh", "serve", str(self.folder)),
+                    *("--with-parent", str(os.getpid())),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                cwd="/",
+            )
+
+    def server_pid(self) -> int:
+        """The nats-server's process; 0 while there is none."""
+        return _server_pid(self.folder / "nats")
+
+    def stop(self) -> None:
+        """As Ctrl-C would."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(25)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait(5)
+
+
+def _server_pid(folder: Path) -> int:
+    for path in folder.glob("*.ports"):
+        pid = path.stem.rpartition("_")[2]
+        if Path(f"/proc/{pid}").exists():
+            return int(pid)
+    return 0
 
 
 @dataclass(slots=True)
 class Chaos:
-    """A running swarm. `judge` is a connection under the role coordinator, which may read the journal; `client` one as a person's program has it."""
+    """A running swarm. `judge` is a connection under the role coordinator, which may read the journal; `admin` one that may look at all streams; `client` one as a person's program has it."""
 
     folder: Path
     bus: Node
     coordinators: list[Node] = field(default_factory=list)
     agents: list[Node] = field(default_factory=list)
+    kits: list[Kit] = field(default_factory=list)
     client: Swarm = field(init=False)
     judge: Swarm = field(init=False)
+    admin: Swarm = field(init=False)
 
     @property
     def nodes(self) -> list[Node]:
@@ -246,6 +295,8 @@ class Chaos:
                     except subprocess.TimeoutExpired:
                         node.process.kill()
                         node.process.wait(5)
+        for kit in self.kits:
+            kit.stop()
 
 
 @asynccontextmanager
@@ -262,15 +313,23 @@ async def chaos_swarm(
     folder.mkdir(parents=True, exist_ok=True)
     home = Home(folder / "bus")
     with at_bus():
-        found_swarm(home, name="chaos", node_name="bus", bind=bind, port=0, agent=False)
+        ports = bus_ports(shape.servers) if shape.servers > 1 else [0]
+        others = [Endpoint("127.0.0.1", port) for port in ports[1:]]
+        found_swarm(
+            home, name="chaos", node_name="bus", bind=bind, port=ports[0], agent=False, servers=others
+        )
     home.write(
-        "config.toml", f"mdns = false\njournal_mib = {shape.journal_mib}\nartifacts_mib = 256\n".encode()
+        "config.toml",
+        f"mdns = false\njournal_mib = {shape.journal_mib}\nartifacts_mib = 256\nreplicas = {min(3, shape.servers)}\n".encode(),
     )
     file = home.load()
     # The device that starts a swarm buys, too; here its coordinators are devices of their own, so that each can be killed alone.
     home.save(file.model_copy(update={"roles": [role for role in file.roles if role != "coordinator"]}))
     chaos = Chaos(folder, Node(home, inside=inside("bus")))
+    chaos.kits = [Kit(path) for path in sorted(home.file("servers").glob("*"))]
     try:
+        for kit in chaos.kits:
+            kit.start()
         await chaos.bus.up()
         async with connect_home(home, role="admin") as admin:
             for number in range(shape.coordinators):
@@ -286,7 +345,11 @@ async def chaos_swarm(
             node.start()
         for node in (*chaos.coordinators, *chaos.agents):
             await node.serving()
-        async with connect_home(home) as chaos.client, connect_home(home, role="coordinator") as chaos.judge:
+        async with (
+            connect_home(home) as chaos.client,
+            connect_home(home, role="coordinator") as chaos.judge,
+            connect_home(home, role="admin") as chaos.admin,
+        ):
             await chaos.judge.membership.store.load_all(chaos.judge.endpoint.workspace.certs)
             await chaos.everybody_up()
             yield chaos

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.chaos.buses import bus_kills
+from tests.chaos.cluster import cluster_kills
 from tests.chaos.coordinators import coordinator_kills
 from tests.chaos.partitions import partitions
 from tests.chaos.test_small import check, needs_namespaces
@@ -22,6 +23,10 @@ def test_workers_killed_and_stopped():
 
 def test_buses_killed_under_load():
     check("bus", bus_kills(), 104, 20)
+
+
+def test_coordinators_and_servers_of_a_cluster_killed():
+    check("cluster", cluster_kills(), 106, 8)
 
 
 @needs_namespaces

@@ -9,6 +9,7 @@ import pytest
 
 from mesh.sim import World
 from tests.chaos.buses import bus_kills
+from tests.chaos.cluster import TAKEN_S, cluster_kills
 from tests.chaos.coordinators import SMALL_POINTS, coordinator_kills
 from tests.chaos.partitions import partitions
 from tests.chaos.trial import Trial, play, quiet_logs
@@ -45,6 +46,11 @@ def test_work_of_killed_and_stopped_nodes_is_awarded_again_in_time_and_zombies_a
 
 def test_a_killed_bus_loses_nothing_that_it_acknowledged():
     check("bus", bus_kills(), 3, 10)
+
+
+def test_a_coordinator_killed_together_with_a_server_of_the_cluster_loses_its_runs_to_another_within_20_seconds():
+    [line] = check("cluster", cluster_kills(kinds=("coordinator and the journal's leader",)), 4, 1)
+    assert 0 < line["times"]["takeover_with_server_s"] <= TAKEN_S
 
 
 @needs_namespaces

@@ -18,9 +18,11 @@ from mesh.bus_nats import NatsBus
 from mesh.clock import SystemClock
 from mesh.nkeys import NKey
 from mesh.pki import CertAuthority, found_ca
-from mesh.server import ServerSettings, ServerTokens
+from mesh.server import ClusterSettings, ServerSettings, ServerTokens
+from mesh.server_kit import ROUTE_PORT_STEP
 from mesh.server_proc import NatsServer
 from mesh.tls_pin import ca_context, pinned_context
+from tests.support.ports import bus_ports
 
 CLOCK = SystemClock()
 
@@ -112,6 +114,32 @@ async def secured_server(directory: Path, **changes: Any) -> AsyncIterator[Site]
         yield site
     finally:
         await site.close()
+
+
+@contextlib.asynccontextmanager
+async def secured_cluster(directory: Path, count: int = 3) -> AsyncIterator[list[Site]]:
+    """Running servers of one bus: the site of each. Who wants a stream on all of them waits until they have found each other."""
+    authority = found_accounts("test", os.urandom, CLOCK.now())
+    ca = found_ca(CLOCK.now())
+    directory.mkdir(parents=True, exist_ok=True)
+    ca_file = write_secret(directory / "ca.pem", ca.cert_pem)
+    ports = bus_ports(count)
+    sites: list[Site] = []
+    try:
+        for number, port in enumerate(ports):
+            routes = tuple(f"127.0.0.1:{other + ROUTE_PORT_STEP}" for other in ports if other != port)
+            cluster = ClusterSettings("test", port + ROUTE_PORT_STEP, routes, ca_file)
+            server = NatsServer(
+                site_settings(
+                    directory / str(number), authority, ca, port=port, name=f"s{number}", cluster=cluster
+                )
+            )
+            sites.append(Site(authority, ca, server))
+            await server.start()
+        yield sites
+    finally:
+        for site in sites:
+            await site.close()
 
 
 class Inbox:

@@ -43,6 +43,7 @@ def test_the_roles_get_their_own_sections_and_the_agents(tmp_path: Path):
         ("mdns = 'yes'", "mdns"),
         ("mdns = 1", "mdns"),
         ("journal_mib = 0", "journal_mib"),
+        ("replicas = 2", "replicas"),
         ("journal_mib = '16'", "journal_mib"),
         ("artifacts_mib = 1.5", "artifacts_mib"),
         ("agent = 3", "[agent]"),
