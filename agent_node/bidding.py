@@ -2,7 +2,7 @@
 
     work  = (mean + one standard error, from history) x (1 + load) x (actual / quoted, lately)
     eta   = wait for a slot + work
-    price = processor seconds x the owner's rate x (1 + load) x (1 + share of slots taken)
+    price = processor seconds x the owner's rate x (1 + load) x (1 + share of slots taken); of a model: its tokens, by its tariff
 
 Pure: it is given the facts and keeps nothing. Counterpart: the buyer corrects `eta` and `price` with what it saw of this node itself.
 """
@@ -67,13 +67,18 @@ def quote(
     """How often all slots must empty before this one starts."""
     cpu = estimate.cpu_s * (estimate.quoted_s / estimate.wall_s if estimate.wall_s > 0 else 1.0)
     price = cpu * limits.rate * (1.0 + load) * (1.0 + market.fullness)
-    return Quote(work, rounds * work, max(1, round(price * _MICRO)) if limits.rate > 0 else 0)
+    asked = max(1, round(price * _MICRO)) if limits.rate > 0 else 0
+    if spec.tariff is not None:
+        asked = spec.tariff.price(size, history.peaks(capability)[0])
+    return Quote(work, rounds * work, asked)
 
 
-def _estimate(capability: str, spec: AgentSpec, history: History) -> Usage:
+def _estimate(capability: str, size: int, spec: AgentSpec, history: History) -> Usage:
     """What one job uses at most: what the owner says, or what was measured if that was more."""
     tokens, steps = history.peaks(capability)
     said = spec.estimate
+    if spec.tariff is not None:
+        tokens = spec.tariff.tokens(size, tokens)
     if tokens or steps:
         said = said.model_copy(update={"tokens": max(said.tokens, tokens), "steps": max(said.steps, steps)})
     if spec.caps is None:
@@ -97,7 +102,7 @@ def make_bid(
         agent=spec.name,
         price=0 if spec.unpriced else promise.price,
         unpriced=spec.unpriced,
-        estimate=_estimate(announce.capability, spec, history),
+        estimate=_estimate(announce.capability, announce.input_bytes, spec, history),
         eta_ms=promise.eta_ms,
         success=history.success(announce.capability),
         load=min(1.0, max(0.0, market.load, market.fullness)),

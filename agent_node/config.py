@@ -110,7 +110,7 @@ class AgentEntry(_Section):
     output_mib: Annotated[int, Field(ge=1, le=1 << 20)] = 1024
 
     options: dict[str, Any] = {}
-    """For adapters of other packages."""
+    """What the adapter itself wants to know (`chat`: see `models.settings`)."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -120,7 +120,7 @@ class AgentEntry(_Section):
             raise ValueError('confined = true is for adapter "python" with mode "process"')
         if self.adapter == "command":
             self._check_command()
-        if self.adapter in ("python", "command") and not self.names:
+        if self.adapter in ("python", "command", "chat") and not self.names:
             raise ValueError('capability = "some.name" is missing')
         for name in self.env:
             if _SECRETS.search(name):

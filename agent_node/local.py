@@ -55,7 +55,7 @@ def configured(home: Path) -> NodeConfig:
 
 def look(home: Path, jobs: Path | None = None) -> tuple[list[Adapter], list[LeftOut]]:
     """The agents that this device offers, and those that it cannot."""
-    return build(Place(configured(home), jobs or Path(tempfile.gettempdir())))
+    return build(Place(configured(home), jobs or Path(tempfile.gettempdir()), home=home))
 
 
 def find_agent(home: Path, name: str) -> Adapter:

@@ -114,7 +114,9 @@ class AgentRole:
         left_over = self._running.end_left_over()
         if left_over:
             log.warning("%d processes of an earlier start still ran and were ended", left_over)
-        adapters, self.left_out = build(Place(self.config, jobs, self._running), functions)
+        adapters, self.left_out = build(
+            Place(self.config, jobs, self._running, home=endpoint.home), functions
+        )
         self._adapters = {adapter.spec.name: adapter for adapter in adapters}
         self._history_file = endpoint.home / "history.json"
         self._saved = 0

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from protocol.messages import AgentCard, Usage
 
 from .history import Prior
+from .tariff import Tariff
 
 __all__ = ["DISK_FULL", "AgentSpec", "Facts", "Limits", "Refusal", "allowed", "consider"]
 
@@ -50,6 +51,8 @@ class AgentSpec:
     """What its owner says that one job uses at most."""
     caps: Usage | None = None
     """What its owner lets one job use, whatever a buyer allows."""
+    tariff: Tariff | None = None
+    """It costs tokens, not processor time."""
 
     def card(self) -> AgentCard:
         """How it is presented to others."""

@@ -188,7 +188,7 @@ class Home:
         found: list[str] = []
         if not self.path.exists():
             return found
-        secret = ("keys/*", "admin/*", "tokens/*", "nats/*.key")
+        secret = ("keys/*", "admin/*", "secrets/*", "tokens/*", "nats/*.key")
         for path in [self.path, *(path for pattern in secret for path in sorted(self.path.glob(pattern)))]:
             status = path.lstat()
             if stat.S_ISLNK(status.st_mode):

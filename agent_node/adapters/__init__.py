@@ -1,6 +1,6 @@
 """Adapters by name: what `adapter = "..."` in a node's configuration may say, and the agents that a node offers because of it.
 
-`python` and `command` are built in; other packages add theirs by the entry point group `zwerm.adapters`, a function
+`python`, `command` and `chat` are built in; other packages add theirs by the entry point group `zwerm.adapters`, a function
 `(entry: AgentEntry, place: Place) -> Adapter`. An agent that cannot work on this device is left out, with the reason, and never offered half.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -18,6 +18,7 @@ from agent_node.config import AgentEntry, NodeConfig
 from agent_node.confine_proc import level
 from agent_node.errors import AdapterError, AgentError
 from agent_node.history import Prior
+from agent_node.models.gate import Gates
 from agent_node.policy import AgentSpec, allowed
 from agent_node.running_proc import Running
 from protocol.messages import Usage
@@ -29,6 +30,7 @@ __all__ = ["Factory", "LeftOut", "Place", "build", "spec_of"]
 _MIB: Final = 1 << 20
 _QUICK: Final = Prior(0.001, 0.01)
 _PROCESS: Final = Prior(0.3, 0.5)
+BUILT_IN: Final = ("python", "command", "chat")
 NOOP: Final = "demo.noop"
 NOOP_SLOTS: Final = 256
 
@@ -41,6 +43,10 @@ class Place:
     jobs: Path
     running: Running | None = None
     """Where started processes are entered; None: nowhere (a try without a node)."""
+    home: Path | None = None
+    """The state directory, which has the secrets; None: there are none."""
+    gates: Gates = field(default_factory=Gates)
+    """Limits of use, which agents with the same key share."""
 
     @property
     def queue(self) -> int:
@@ -117,9 +123,13 @@ def _factory(entry: AgentEntry) -> Factory:
         from .command import from_entry
 
         return from_entry
+    if entry.adapter == "chat":
+        from .chat import from_entry as chat
+
+        return chat
     found = {point.name: point for point in entry_points(group="zwerm.adapters")}
     if entry.adapter not in found:
-        known = ", ".join(sorted({"python", "command", *found}))
+        known = ", ".join(sorted({*BUILT_IN, *found}))
         raise AdapterError(
             f"[[agents]] {entry.name}: there is no adapter {entry.adapter!r}",
             f"Known here: {known}. Others come with the package that has them.",
