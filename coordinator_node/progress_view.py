@@ -105,7 +105,11 @@ class RunProgress:
             group.running.pop(subtask, None)
             return f"again    {subtask}: {who}: {data.get('code', '')} {clean(str(data.get('message', '')))}"
         if event.kind == "subtask.unbid":
-            return f"no bid   {subtask}: {data.get('asked', 0)} asked; {'; '.join(map(str, data.get('declines', [])))[:200]}"
+            declines = "; ".join(map(str, data.get("declines", [])))[:200]
+            asked = data.get("asked", 0)
+            if not asked:
+                return f"no bid   {subtask}: no node here offers it"
+            return f"no bid   {subtask}: {asked} asked" + (f"; {declines}" if declines else "")
         if event.kind == "attempt.progress" and data.get("note"):
             group.note = f"{subtask}: {clean(str(data['note']))}"
         if event.kind == "attempt.state":

@@ -84,3 +84,17 @@ def test_the_live_line_says_the_cost_when_there_is_a_budget():
     assert "0.1 of 5 credits" in progress.lines(OUT, 1.3)[-1]
     line = progress.take(event("budget.noted", message="80 % of the money is used: 4 of 5"), 1.2)
     assert line.startswith("budget ")
+
+
+def test_work_that_nobody_bids_for_says_who_was_asked_and_why_not():
+    progress = planned()
+    assert (
+        progress.take(event("subtask.unbid", "read-1", asked=0, declines=[]), 1.0)
+        == "no bid   read-1: no node here offers it"
+    )
+    full = event("subtask.unbid", "read-1", asked=2, declines=["ada: E_SLOTS", "bob: E_DISK_FULL"])
+    assert progress.take(full, 1.0) == "no bid   read-1: 2 asked; ada: E_SLOTS; bob: E_DISK_FULL"
+    assert (
+        progress.take(event("subtask.unbid", "read-1", asked=1, declines=[]), 1.0)
+        == "no bid   read-1: 1 asked"
+    )
