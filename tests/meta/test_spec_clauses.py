@@ -16,8 +16,9 @@ def named_by_tests() -> dict[str, list[str]]:
     """Clause -> where it is named: by a mark, or by a vector (each vector is a test with its clause's mark)."""
     found: dict[str, list[str]] = {}
     for path in sorted((ROOT / "tests").rglob("test_*.py")):
-        for clause in re.findall(r'requirement\(\s*"([^"]+)"', path.read_text()):
-            found.setdefault(clause, []).append(path.name)
+        for named in re.findall(r"requirement\(([^)]*)\)", path.read_text()):
+            for clause in re.findall(r'"([^"]+)"', named):
+                found.setdefault(clause, []).append(path.name)
     for path in sorted((ROOT / "protocol" / "vectors").glob("*/*.json")):
         found.setdefault(json.loads(path.read_text())["clause"], []).append(path.name)
     return found
