@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -14,8 +14,10 @@ from mesh.output import Exit, Out, clean
 from mesh.verbs import Session, command, run_async
 
 if TYPE_CHECKING:
-    from protocol.messages import Budget
+    from mesh.endpoint import Endpoint
+    from protocol.messages import Budget, Event, Missing
 
+    from .inputs import FoundFile
     from .run_client import RunClient
 
 __all__ = ["run"]
@@ -46,6 +48,15 @@ _GOAL_CHARS_MAX = 8000
     help="A plan file (YAML or JSON) instead of a rule.",
 )
 @click.option(
+    "--planner",
+    type=click.Choice(["rule", "llm"]),
+    help="Who plans: a rule, or an agent with a model (by default a rule, and a model where none fits).",
+)
+@click.option(
+    "--plan-only", is_flag=True, help="Have a model draft the plan, print it as YAML, and begin nothing."
+)
+@click.option("--approve", type=click.Choice(["plan"]), help="Ask before a drafted plan is carried out.")
+@click.option(
     "--budget",
     "budget_text",
     metavar="KIND=AMOUNT,...",
@@ -60,6 +71,9 @@ def run(
     inputs: tuple[Path, ...],
     output: Path | None,
     plan_file: Path | None,
+    planner: str | None,
+    plan_only: bool,
+    approve: str | None,
     budget_text: str | None,
     parent: str | None,
     detach: bool,
@@ -75,6 +89,7 @@ def run(
       zwerm run "Find every date and amount in these documents" -i contracts/ -o out
       zwerm run "Summarise this folder" -i notes/
       zwerm run --plan plan.yaml -i data/ --budget money=5,time=2h
+      zwerm run "Which of these offers is the best, and why?" -i offers/ --planner llm --approve plan
     """
     from .inputs import read_plan
 
@@ -92,6 +107,14 @@ def run(
         )
     if not inputs and plan is None:
         raise click.UsageError("On which files? Give them with -i FILE or -i FOLDER.")
+    if plan is not None and (planner or plan_only or approve):
+        raise click.UsageError("--plan is a plan already: leave out --planner, --plan-only and --approve.")
+    if planner == "rule" and (plan_only or approve):
+        raise click.UsageError(
+            "--plan-only and --approve are for plans that a model drafts: leave out --planner rule."
+        )
+    if plan_only or approve:
+        planner = "llm"
     budget = _read_budget(budget_text)
     if parent is not None and not re.fullmatch(r"[a-z2-7]{26}", parent):
         raise click.UsageError(
@@ -99,10 +122,28 @@ def run(
         )
     session.home.load()  # a device that is in no swarm hears it before any file is looked at
     return run_async(
-        _run(session, goal, inputs, output, plan, budget, parent=parent, detach=detach),
+        _run(
+            session,
+            goal,
+            inputs,
+            output,
+            plan,
+            budget,
+            how=_How(planner, plan_only, approve is not None, detach, parent),
+        ),
         timeout_s=session.timeout_s,
         parent=with_parent,
     )
+
+
+class _How(NamedTuple):
+    """How it is to be done, beside what."""
+
+    planner: str | None = None
+    plan_only: bool = False
+    approve: bool = False
+    detach: bool = False
+    parent: str | None = None
 
 
 def _read_budget(text: str | None) -> Budget | None:
@@ -121,75 +162,133 @@ async def _run(
     plan: dict[str, Any] | None,
     budget: Budget | None,
     *,
-    parent: str | None,
-    detach: bool,
+    how: _How,
 ) -> int:
     from mesh.client import connect_home
-    from protocol.messages import Event
 
-    from .inputs import gather
-    from .progress_view import RunProgress
-    from .run_client import OUTCOME_EXIT, RunClient
+    from .run_client import OUTCOME_EXIT
 
     out = session.out
-    files, skipped = gather(inputs) if inputs else ([], [])
-    for item in skipped[:10]:
-        out.warn(f"{clean(item.name)} is left out: {clean(item.message)}")
-    if len(skipped) > 10:
-        out.warn(f"… and {len(skipped) - 10} more files")
+    files, skipped = _gather(inputs, out)
     async with connect_home(session.home) as swarm:
-        clock = swarm.endpoint.clock
-        progress: RunProgress | None = None
-        with _screen(out) as draw:
+        if how.planner == "llm":
+            from .commands_plan import approved, drafted, print_plan
 
-            def on_event(event: Event) -> None:
-                nonlocal progress
-                if progress is None:
-                    return
-                line = progress.take(event, clock.monotonic())
-                if out.as_json:
-                    out.document("event", event.document(client.run))
-                elif line and draw is None:
-                    out.say(f"{clock.monotonic() - progress.started:6.1f}s  {line}")
-
-            client = RunClient(swarm.endpoint, on_event=on_event)
-            progress = RunProgress(run=client.run, started=clock.monotonic(), heard=clock.monotonic())
-            out.say(
-                f"run {client.run[-6:]}   {len(files)} file{'s' * (len(files) != 1)}   {clean(goal)[:100]}"
-            )
-
-            def tick() -> None:
-                if draw is not None and progress is not None:
-                    draw(progress.lines(out, clock.monotonic(), _width()))
-
-            try:
-                await client.submit(
-                    goal,
-                    files,
-                    skipped,
-                    planner="file" if plan is not None else "rule",
-                    plan=plan,
-                    budget=budget,
-                    parent=parent,
-                    say=out.say,
-                )
-                if detach:
-                    out.done(f"run {client.run[-6:]} handed in   zwerm runs show {client.run[-6:]}")
-                    out.document("run", {"run": client.run, "outcome": ""})
-                    return Exit.OK
-                view = await client.watch(tick)
-            except asyncio.CancelledError:
-                if client.asked:
-                    await _cancel(client, out)
-                raise
-            tick()
+            made = await drafted(swarm.endpoint, out, goal, files, skipped, budget)
+            if how.plan_only:
+                print_plan(out, made)
+                return Exit.OK
+            if how.approve:
+                await asyncio.to_thread(approved, out)
+            plan = made.drafted.plan
+        live = _Live(out, swarm.endpoint)
+        client = live.client
+        out.say(f"run {client.run[-6:]}   {len(files)} file{'s' * (len(files) != 1)}   {clean(goal)[:100]}")
+        try:
+            await _submit(client, out, goal, files, skipped, plan, budget, how)
+            if how.detach:
+                out.done(f"run {client.run[-6:]} handed in   zwerm runs show {client.run[-6:]}")
+                out.document("run", {"run": client.run, "outcome": ""})
+                return Exit.OK
+            view = await live.watch()
+        except asyncio.CancelledError:
+            if client.asked:
+                await _cancel(client, out)
+            raise
         folder = output or Path("zwerm-out") / client.run[-6:]
         code = OUTCOME_EXIT.get(str(view["outcome"]), Exit.FAILED)
         if view["outcome"] == "failed" and view["code"] in ("E_BUDGET", "E_DEADLINE"):
             code = Exit.LIMIT
         paths = await client.deliver(view, folder) if view["deliverables"] else []
-    _report(out, view, paths, clock.monotonic() - progress.started)
+    _report(out, view, paths, live.seconds)
     return code
+
+
+def _gather(inputs: tuple[Path, ...], out: Out) -> tuple[list[FoundFile], list[Missing]]:
+    from .inputs import gather
+
+    files, skipped = gather(inputs) if inputs else ([], [])
+    for item in skipped[:10]:
+        out.warn(f"{clean(item.name)} is left out: {clean(item.message)}")
+    if len(skipped) > 10:
+        out.warn(f"… and {len(skipped) - 10} more files")
+    return files, skipped
+
+
+async def _submit(
+    client: RunClient,
+    out: Out,
+    goal: str,
+    files: list[FoundFile],
+    skipped: list[Missing],
+    plan: dict[str, Any] | None,
+    budget: Budget | None,
+    how: _How,
+) -> None:
+    """Hand the goal in; where no rule fits it, with the plan of a model, if the swarm has one."""
+    from mesh.endpoint import CallFailed
+
+    async def hand_in(plan: dict[str, Any] | None) -> None:
+        await client.submit(
+            goal,
+            files,
+            skipped,
+            planner="file" if plan is not None else "rule",
+            plan=plan,
+            budget=budget,
+            parent=how.parent,
+            say=out.say,
+        )
+
+    try:
+        await hand_in(plan)
+    except CallFailed as error:
+        if error.code != "E_GOAL" or how.planner is not None:
+            raise
+        from .commands_plan import drafted_instead
+
+        made = await drafted_instead(client.endpoint, out, goal, files, skipped, budget)
+        if made is None:
+            raise
+        await hand_in(made.drafted.plan)
+
+
+class _Live:
+    """A run as it is shown while it happens: a live view in a terminal, otherwise lines, with --json one document for each event."""
+
+    def __init__(self, out: Out, endpoint: Endpoint) -> None:
+        from .progress_view import RunProgress
+        from .run_client import RunClient
+
+        self._out = out
+        self._clock = endpoint.clock
+        self._draw: Any = None
+        self.client = RunClient(endpoint, on_event=self._on_event)
+        now = self._clock.monotonic()
+        self._progress = RunProgress(run=self.client.run, started=now, heard=now)
+
+    @property
+    def seconds(self) -> float:
+        """How long it has taken so far."""
+        return self._clock.monotonic() - self._progress.started
+
+    async def watch(self) -> dict[str, Any]:
+        """Show it until it ends; the run in full."""
+        with _screen(self._out) as self._draw:
+            view = await self.client.watch(self._tick)
+            self._tick()
+        return view
+
+    def _on_event(self, event: Event) -> None:
+        line = self._progress.take(event, self._clock.monotonic())
+        if self._out.as_json:
+            self._out.document("event", event.document(self.client.run))
+        elif line and self._draw is None:
+            self._out.say(f"{self.seconds:6.1f}s  {line}")
+
+    def _tick(self) -> None:
+        if self._draw is not None:
+            self._draw(self._progress.lines(self._out, self._clock.monotonic(), _width()))
 
 
 async def _cancel(client: RunClient, out: Out) -> None:

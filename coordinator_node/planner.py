@@ -7,20 +7,34 @@ either returns a checked plan or raises an error that says what it does understa
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import Protocol
 
 from pydantic import ValidationError
 
-from protocol.messages import Missing, NamedRef
+from protocol.messages import Missing
 from protocol.messages.base import JsonObject
 from protocol.plan import Plan, Subtask
 
 from .errors import PlanInvalid
 
-__all__ = ["Planner", "Replan", "Request", "checked_plan", "find_planner", "replan_of"]
+__all__ = ["NamedFile", "Planner", "Replan", "Request", "checked_plan", "find_planner", "replan_of"]
+
+
+class NamedFile(Protocol):
+    """All that a planner may know of a file: never what is in it, which could then change the plan."""
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        ...
+
+    @property
+    def media_type(self) -> str:
+        """What kind of file it is."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +42,8 @@ class Request:
     """What was asked for. `plan` is the content of a plan file, for planners that take one."""
 
     goal: str
-    inputs: list[NamedRef] = field(default_factory=list)
-    skipped: list[Missing] = field(default_factory=list)
+    inputs: Sequence[NamedFile] = ()
+    skipped: Sequence[Missing] = ()
     plan: JsonObject | None = None
 
 

@@ -45,6 +45,7 @@ EXIT_OF_CODE: dict[str, Exit] = {
     "E_SETTINGS": Exit.USAGE,
     "E_CONFIG": Exit.USAGE,
     "E_GOAL": Exit.USAGE,
+    "E_UNBID": Exit.NOBODY,
     "E_INPUT": Exit.USAGE,
     "E_PLAN": Exit.USAGE,
     "E_NO_SWARM": Exit.USAGE,
