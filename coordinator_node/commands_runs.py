@@ -26,7 +26,14 @@ def runs_ls(session: Session, limit: int) -> int:
         [
             (
                 entry["run"][-6:],
-                entry["outcome"] or ("paused" if entry.get("paused") else entry["status"]),
+                entry["outcome"]
+                or (
+                    "paused"
+                    if entry.get("paused")
+                    else "read-only"
+                    if entry.get("read_only")
+                    else entry["status"]
+                ),
                 f"{entry['counts']['accepted']}/{entry['subtasks']}",
                 _when(entry["opened_ms"]) if entry["opened_ms"] else "",
                 (entry["goal"] or entry["message"])[:60],
@@ -56,6 +63,8 @@ def runs_show(session: Session, run_id: str, bids: bool) -> int:
     if view.get("paused"):
         why = f": {clean(view['pause_reason'])}" if view["pause_reason"] else ""
         out.line(f"paused by {view['paused_by_name']}{why}   zwerm runs resume {view['run'][-6:]}")
+    if view.get("read_only"):
+        out.warn(clean(view["read_only"]))
     out.line(f"goal {clean(view['goal'])[:200]}")
     if view["message"]:
         out.line(f"{'' if view['code'] == 'OK' else view['code'] + '  '}{clean(view['message'])}")

@@ -94,7 +94,7 @@ class JournalStore:
         released: told (run, durable records, commands) in order; must not raise.
         deposed: told a run that somebody else has taken.
         wrote: told (run, the end of its journal, records) after each append, before `released`.
-        full: told that there was no room for an append, which is repeated until there is.
+        full: told that there was no room for an append, which is repeated until there is, and then that there was.
     """
 
     def __init__(
@@ -118,6 +118,8 @@ class JournalStore:
         self._idle = asyncio.Event()
         self._idle.set()
         self._writing: set[str] = set()
+        self.refused: set[str] = set()
+        """Runs of which an append waits for room."""
         self.appends = 0
         """Messages written so far."""
 
@@ -206,15 +208,18 @@ class JournalStore:
                     seq = conflict.revision
                     break
                 log.warning("run %s was taken by another coordinator", run[-6:])
+                self._room(run)
                 return False
             except MeshError as error:
                 log.warning("journal of run %s: %s; trying again", run[-6:], error.message)
                 if isinstance(error, DiskFull):
+                    self.refused.add(run)
                     self._full()
                 await asyncio.sleep(pause)
                 pause = min(_PAUSE_MAX_S, pause * 2)
                 continue
             break
+        self._room(run)
         lane.seq = seq
         end = self._links[run] = follow_on(link, seq, raw, len(records))
         self._wrote(run, end, records)
@@ -222,6 +227,12 @@ class JournalStore:
         crash_point("append.acked")
         crash_points("durable", (record.k for record in records))
         return True
+
+    def _room(self, run: str) -> None:
+        """Nothing of this run waits for room any more."""
+        if run in self.refused:
+            self.refused.discard(run)
+            self._full()
 
     async def closed(self, run: str) -> RunClosed | None:
         """How a run ended, from its last message alone; None when it has not."""

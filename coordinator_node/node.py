@@ -110,7 +110,7 @@ class CoordinatorRole:
         self.snapshots = Snapshots(
             endpoint, self.takeover.board.heads, self.start, self.config.snapshot_records
         )
-        self.space = Space(endpoint, self._on_space)
+        self.space = Space(endpoint, self._on_space, lambda: bool(self.store.refused))
         self.service = RunsService(self)
         self._checker = Checker(endpoint.artifacts)
         self.store: JournalStore

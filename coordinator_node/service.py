@@ -69,15 +69,16 @@ _NAMES_BYTES_MAX: Final = 450_000
 """And so much their names may take."""
 
 
+_MORE_ROOM: Final = (
+    "Give it more space: `journal_mib` in config.toml of the device that runs the bus; its disk must have it."
+)
+
+
 class JournalFull(ZwermError):
     """No new run is taken: what runs must be able to end."""
 
-    def __init__(self, share: float) -> None:
-        super().__init__(
-            "E_DISK_FULL",
-            f"the journal has used {share:.0%} of its space, so no new run is taken",
-            "Give it more space: `journal_mib` in config.toml of the device that runs the bus.",
-        )
+    def __init__(self, why: str) -> None:
+        super().__init__("E_DISK_FULL", f"no new run is taken: {why}", _MORE_ROOM)
 
 
 class NotWritten(ZwermError):
@@ -239,9 +240,9 @@ class RunsService:
                 f" one run takes {_NAMES_BYTES_MAX >> 10:,}",
                 "Use shorter names, or submit them in several runs.",
             )
-        share = await role.space.measure()
+        await role.space.measure()
         if role.space.level != "room":
-            raise JournalFull(share)
+            raise JournalFull(role.space.why)
         planned = Request(request.goal, request.inputs, request.skipped, request.plan)
         plan = await asyncio.to_thread(find_planner(request.planner).plan, planned)
         most = role.config.run_budget
@@ -351,7 +352,7 @@ class RunsService:
         for item in role.engine.watch.of_run(run):
             live.setdefault(item.key[1], []).append(live_view(item, now, role.node_name))
         waiting = role.engine.scheduler.waiting(run) | role.engine.purse.waiting(run)
-        view = run_view(state, content, role.node_name, live, waiting)
+        view = {**run_view(state, content, role.node_name, live, waiting), **self._read_only(state)}
         encoded = json.dumps(view, ensure_ascii=False).encode()
         if len(encoded) <= _DATA_BYTES_MAX:
             return Reply(ok=True, data=view)
@@ -379,8 +380,14 @@ class RunsService:
             )
             if state.run in self._role.engine.desks:  # whose state is ahead of the journal
                 summary["records"] = self._role.store.count(state.run)
-            runs.append(summary)
+            runs.append({**summary, **self._read_only(state)})
         return Reply(ok=True, data={"runs": runs})
+
+    def _read_only(self, state: RunState) -> dict[str, Any]:
+        """Why nothing of a run is begun, if that is for want of room in the journal."""
+        space = self._role.space
+        held = space.level == "endings" and state.status != "closed"
+        return {"read_only": space.why if held else ""}
 
     def _nodes(self) -> JsonObject:
         role = self._role
@@ -405,4 +412,15 @@ class RunsService:
             }
             for presence in role.endpoint.roster.all()
         ]
-        return {"coordinator": role.endpoint.node, "coordinator_name": role.endpoint.name, "nodes": nodes}
+        space = role.space
+        journal: Any = {
+            "used": round(space.share, 3),
+            "full": space.why,
+            "hint": _MORE_ROOM if space.why else "",
+        }
+        return {
+            "coordinator": role.endpoint.node,
+            "coordinator_name": role.endpoint.name,
+            "nodes": nodes,
+            "journal": journal,
+        }

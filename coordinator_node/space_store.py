@@ -2,7 +2,8 @@
 
 Rules. From 80 % on no new run is taken, from 95 % on nothing is begun: what is under way ends, and its endings are written. When there is room again (the setting
 `journal_mib` was raised, or old runs have run out of their time) everything goes on by itself, a little below the marks, so that it does not flutter.
-An append for which there is no room is repeated, never dropped. Counterparts: `service` refuses runs, `engine` begins nothing.
+An append for which there is no room is repeated, never dropped; while one is, nothing is begun either, however much room is said to be left: the server's own disk may be full. Whoever
+asks is told (`why`). Counterparts: `service` refuses runs, `engine` begins nothing.
 """
 
 from __future__ import annotations
@@ -49,17 +50,21 @@ class Space:
     Args:
         endpoint: has the journal.
         changed: told each new level.
+        refused: whether an append waits for room.
     """
 
-    def __init__(self, endpoint: Endpoint, changed: Callable[[Level], None]) -> None:
+    def __init__(
+        self, endpoint: Endpoint, changed: Callable[[Level], None], refused: Callable[[], bool]
+    ) -> None:
         self._endpoint = endpoint
         self._changed = changed
+        self._refused = refused
         self._wake = asyncio.Event()
         self.level: Level = "room"
         self.share = 0.0
 
     def look(self) -> None:
-        """Look now: an append found no room."""
+        """Look now: an append found no room, or found some again."""
         self._wake.set()
 
     async def measure(self) -> float:
@@ -70,7 +75,7 @@ class Space:
         """
         usage = await self._endpoint.journal.usage()
         self.share = usage.share
-        level = level_at(usage.share, self.level)
+        level = "endings" if self._refused() else level_at(usage.share, self.level)
         if level != self.level:
             self.level = level
             say = log.info if level == "room" else log.warning
@@ -78,13 +83,26 @@ class Space:
             self._changed(level)
         return usage.share
 
+    @property
+    def why(self) -> str:
+        """What a person is told while not everything may be written; empty while it may."""
+        if self.level == "room":
+            return ""
+        what = "no new run is taken" if self.level == "no runs" else "nothing is begun until there is room"
+        if self._refused() and self.share < ENDINGS_AT:
+            return (
+                f"the server of the bus takes no more of the journal, perhaps since its disk is full: {what}"
+            )
+        return f"the journal has used {self.share:.0%} of its space: {what}"
+
     async def run(self) -> None:
         """Measure now and then, more often when it is nearly full; until cancelled."""
         while True:
             with contextlib.suppress(MeshError):
                 await self.measure()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_NEAR_S if self.share >= _NEAR_AT else _EVERY_S):
+                near = self.share >= _NEAR_AT or self.level != "room"
+                async with asyncio.timeout(_NEAR_S if near else _EVERY_S):
                     await self._wake.wait()
             self._wake.clear()
 

@@ -107,9 +107,9 @@ def status(session: Session) -> int:
         async with connect_home(home, timeout_s=min(session.timeout_s or 5.0, 5.0)) as swarm:
             entry = await swarm.endpoint.workspace.swarm.get(HALT_KEY)
             stored.extend([entry.value] if entry is not None else [])
-            document["nodes"] = (await swarm.endpoint.call("runs", ListNodes(), timeout_s=5.0)).data.get(
-                "nodes", []
-            )
+            data: Any = (await swarm.endpoint.call("runs", ListNodes(), timeout_s=5.0)).data
+            document["nodes"] = data.get("nodes", [])
+            document["journal"] = data.get("journal", {})
             document["runs"] = (
                 await swarm.endpoint.call("runs", ListRuns(limit=10), timeout_s=5.0)
             ).data.get("runs", [])
@@ -118,6 +118,8 @@ def status(session: Session) -> int:
         run_async(ask(), timeout_s=session.timeout_s)
     except MeshError as error:
         problems.append({"code": error.code, "message": error.message, "hint": error.hint})
+    if full := document.get("journal", {}).get("full"):
+        problems.append({"code": "E_DISK_FULL", "message": full, "hint": document["journal"]["hint"]})
     problems += _halt_problem(home, stored)
     up_count = sum(1 for entry in document["nodes"] if entry.get("state") == "up")
     healthy = not problems

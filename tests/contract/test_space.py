@@ -6,14 +6,17 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from coordinator_node.space_store import level_at
+from coordinator_node.space_store import Space, level_at
 from mesh.endpoint import CallFailed
 from mesh.errors import DiskFull
+from mesh.workspace import Usage
 from protocol.ids import new_run_id
+from protocol.messages import ListNodes, ListRuns, ShowRun
 from tests.support.endpoint_memory import MemorySwarm
 from tests.support.endpoint_server import SIZES, ServerSwarm
 from tests.support.swarm_memory import Team
@@ -133,6 +136,44 @@ async def test_what_ends_while_there_is_no_room_at_all_is_written_when_there_is(
     assert "subtask.accepted" not in told, "nothing is said before it is in the journal"
     await box.resize(LARGE)
     assert (await box.team.event("run.closed")).data["outcome"] == "done"
+
+
+async def test_who_asks_is_told_that_a_run_is_read_only_and_why_until_there_is_room(box: Box) -> None:
+    run = await box.begin()
+    assert (await box.team.ask(ShowRun(run=run))).data["read_only"] == ""
+    await box.fill_up()
+    space, store = box.team.coordinator.space, box.team.coordinator.store
+    box.gate.touch()
+    await box.team.until(lambda: store.refused == {run} and space.level == "endings")
+    for data in ((await box.team.ask(ShowRun(run=run))).data, *(await box.team.ask(ListRuns())).data["runs"]):
+        if data["run"] == run:
+            assert "nothing is begun" in data["read_only"]
+    told = (await box.team.ask(ListNodes())).data["journal"]
+    assert told["used"] > 0.95
+    assert told["full"] == space.why
+    assert "journal_mib" in told["hint"]
+    await box.resize(LARGE)
+    assert (await box.team.event("run.closed")).data["outcome"] == "done"
+    assert (await box.team.ask(ShowRun(run=run))).data["read_only"] == ""
+    await box.team.until(lambda: space.level == "room")
+    assert (await box.team.ask(ListNodes())).data["journal"]["full"] == ""
+    assert store.refused == set()
+
+
+async def test_an_append_that_is_refused_makes_runs_read_only_however_much_room_is_said_to_be_left() -> None:
+    refused, levels = [True], list[str]()
+
+    class Journal:
+        async def usage(self) -> Usage:
+            return Usage(10, 100)
+
+    space = Space(SimpleNamespace(journal=Journal()), levels.append, lambda: refused[0])  # type: ignore[arg-type]
+    await space.measure()
+    assert (levels, space.level) == (["endings"], "endings")
+    assert "its disk is full" in space.why
+    refused[0] = False
+    await space.measure()
+    assert (levels, space.level, space.why) == (["endings", "room"], "room", "")
 
 
 def test_the_levels_do_not_flutter() -> None:
