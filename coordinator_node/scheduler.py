@@ -21,6 +21,8 @@ _FULL_MAX_S: Final = 30.0
 """Longest time between two tries whether full sellers take more; what they give back is filled at once."""
 _BACKOFF_FIRST_S: Final = 0.25
 _BACKOFF_MAX_S: Final = 5.0
+_DOUBLED_MAX: Final = 10
+"""Work may be tried for days: two to the power of all its tries is no number."""
 
 
 class Scheduler:
@@ -71,7 +73,9 @@ class Scheduler:
         tries = self._tries.get(key, 0)
         self._tries[key] = tries + 1
         self._capability[key] = capability
-        self._timers.set(("again", key), now + min(_BACKOFF_MAX_S, _BACKOFF_FIRST_S * 2.0**tries))
+        self._timers.set(
+            ("again", key), now + min(_BACKOFF_MAX_S, _BACKOFF_FIRST_S * 2.0 ** min(tries, _DOUBLED_MAX))
+        )
 
     def waits(self, capability: str) -> bool:
         """Whether anything waits for the capability now."""

@@ -435,3 +435,12 @@ def test_a_node_that_slept_through_its_windows_is_not_taken_for_a_slow_one(desk:
     desk.submit(number=4)
     assert slept.window_ms == 150
     assert desk.said(Announce)[-1].window_ms <= 1_100
+
+
+def test_work_that_nobody_answers_for_hours_is_still_tried(desk: Playbook) -> None:
+    desk.submit()
+    desk.wait(4 * 3600)
+    assert len(desk.said(Announce)) > 1_100
+    desk.bid("a")
+    desk.wait(5)
+    assert desk.awards() == {"one": "a"}
