@@ -3,7 +3,7 @@
     ledger.reserve(key, amounts, scopes) -> None, or the first account that has too little (`Short`)
     ledger.settle(key, used)             -> what was charged
 
-Rules. An account (of a run, a subtask, a node or an agent in a run, a day of the swarm) has a limit for each kind that is bounded. What is spent and
+Rules. An account (of a run, a subtask, a node or an agent in a run, a day of the swarm, of a node or of an agent) has a limit for each kind that is bounded. What is spent and
 what is set aside together never exceed it: nothing is spent that was not set aside, and a charge is at most what was set aside. Both are idempotent by key.
 An account is refilled by nothing, neither by a restart: `replay` makes it again from the folded state of the run. `NO_BOUND` in a reservation sets nothing
 aside: no account of its scopes bounds that kind, or the reservation is refused.
@@ -45,18 +45,21 @@ NO_BOUND: Final = 1 << 52
 """In a reservation or a cap: this kind is not bounded. The largest number that the field takes."""
 
 Scope = tuple[str, ...]
-"""What an account is for: ("run", run), ("subtask", run, subtask), ("node", run, node), ("agent", run, node, agent), ("day", date)."""
+"""What an account is for: ("run", run), ("subtask", run, subtask), ("node", run, node), ("agent", run, node, agent); for all runs of a day: ("day", date), ("day", date, node),
+("day", date, node, agent)."""
 Key = tuple[str | int, ...]
 """(run, subtask, attempt, epoch), or (run, "", child)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What the owner of a coordinator sets for all runs: for one node or agent in a run, for a day of the swarm, for runs inside runs."""
+    """What the owner of a coordinator sets for all runs: for one node or agent in a run, for a day of the swarm, of one node or one agent, for runs inside runs."""
 
     node: Budget | None = None
     agent: Budget | None = None
     day: Budget | None = None
+    node_day: Budget | None = None
+    agent_day: Budget | None = None
     depth: int = 3
 
 

@@ -30,7 +30,8 @@ class Needs:
 
     def __init__(self, ledger: Ledger, bounds: Bounds) -> None:
         self._ledger = ledger
-        self._everywhere = any(limits_of(budget) for budget in (bounds.node, bounds.agent, bounds.day))
+        everywhere = (bounds.node, bounds.agent, bounds.day, bounds.node_day, bounds.agent_day)
+        self._everywhere = any(limits_of(budget) for budget in everywhere)
 
     def of(self, desk: Desk, subtask: SubtaskState, bid: Bid, scopes: Sequence[Scope]) -> Usage | Short:
         """What to set aside for a bid in these accounts, or what there is too little of."""

@@ -3,14 +3,13 @@
 Rules. An award is funded in all accounts of its attempt or it is not made; a bid whose price is unknown is never funded where money is bounded. What
 cannot be funded because others at work hold it waits for them; what could not be funded even then fails (`E_BUDGET`). An attempt that nobody
 heard the end of may still be spending: all that was set aside for it counts as spent. A budget of time ends the run's work when it is over (`E_DEADLINE`). Counterparts:
-`budget` keeps the numbers, `budget_text` says them, `budget_store` shares a day's budget among coordinators.
+`budget` keeps the numbers, `budget_text` says them, `budget_days` has those of a day, which `budget_store` shares among coordinators.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from protocol.messages import Bid, Usage
@@ -44,11 +43,12 @@ from .budget import (
     replay,
     scopes_of,
 )
+from .budget_days import DAY_S, Days
 from .budget_needs import AT_AWARD, Needs
 from .budget_notes import WARN, Level, Notes
 from .budget_text import short_text, span_text
 from .desk import Desk
-from .orders import DayDrawn, DrawDay
+from .orders import DayDrawn
 from .scoring import Candidate
 from .state import AttemptState, SubtaskState
 from .timers import Timers
@@ -60,8 +60,9 @@ if TYPE_CHECKING:
 __all__ = ["Purse"]
 
 _SHORTEST_MS: Final = 100
-_DAY_S: Final = 86_400
 _AGAIN_S: Final = 2.0
+_SWARMS: Final = 2
+"""Parts of the name of a day's account of the whole swarm; those of a node or an agent have more."""
 _ENDINGS: Final = (Accepted, AttemptFailed, Rejected, Refused, SubtaskCancelled)
 
 
@@ -81,10 +82,7 @@ class Purse:
         """Subtask -> what the last bid for it that could not be paid wanted."""
         self._timers: Timers[tuple[str, str]] = Timers()
         """(run, "warn" or "stop"): its time is over; ("day", "next"): another day begins; ("day", "again"): ask the board again."""
-        self._drawing: dict[str, str] = {}
-        """Day -> the run for whose sake a slice of it was asked for."""
-        self._dry: dict[str, set[Kind]] = {}
-        """Day -> kinds of which nothing is left for anybody."""
+        self._days = Days(engine, self.ledger, bounds)
         self._needs = Needs(self.ledger, bounds)
 
     # --- runs ---
@@ -102,9 +100,7 @@ class Purse:
         """A run is over, or somebody else's."""
         self.ledger.forget(run)
         self._parked.pop(run, None)
-        for day in [day for day, asking in self._drawing.items() if asking == run]:
-            # The command may have gone with the run: somebody else asks.
-            del self._drawing[day]
+        if self._days.forget(run):
             self._wake_all()
         for key in [key for key in self._known if key[0] == run]:
             del self._known[key]
@@ -156,10 +152,22 @@ class Purse:
         if bid.unpriced and self.ledger.tightest(self._scopes(*key, node, bid.agent), "money") is not None:
             return "E_UNPRICED", "it cannot say what it costs, and money is bounded: unknown is not nothing"
         short = self._needs.of(desk, subtask, bid, self._scopes(*key, node, bid.agent))
-        if isinstance(short, Short) and not short.for_now and short.scope[0] != "day":
+        if not isinstance(short, Short) or not self._denies(short):
+            return None
+        before = self._denied.get(key)
+        if before is None or not self._waits(before):
             self._denied[key] = short
-            return "E_BUDGET", short_text(short, self._engine.market.name)
-        return None
+        return "E_BUDGET", short_text(short, self._engine.market.name)
+
+    def _denies(self, short: Short) -> bool:
+        """Whether a bid is out of the question for want of something: others may be paid. What a whole day lacks, all wait for."""
+        if short.scope[0] != "day":
+            return not short.for_now
+        return len(short.scope) > _SWARMS and (self._days.dry(short) or self._days.impossible(short))
+
+    def _waits(self, short: Short) -> bool:
+        """Whether there may be enough tomorrow."""
+        return short.scope[0] == "day" and not self._days.impossible(short)
 
     def fund(
         self, desk: Desk, subtask: SubtaskState, ranked: list[Candidate], *, hedge: bool = False
@@ -181,12 +189,14 @@ class Purse:
                 assert short is None, f"{name}: {short}"
                 return [candidate, *(other for other in ranked if other is not candidate)], amounts
             shorts.append(amounts)
+            if amounts.scope[0] == "day":
+                self._ask(desk.run, amounts)  # for the next time: this once another may be paid
         if not hedge:
             self._unfunded(desk, name, shorts)
         return None
 
     def _shared_scopes(self, run: str, name: str) -> tuple[Scope, ...]:
-        return ("run", run), ("subtask", run, name), *self._days()
+        return ("run", run), ("subtask", run, name), *self._days.scopes()
 
     def _scopes(self, run: str, name: str, node: str, agent: str) -> tuple[Scope, ...]:
         scopes = scopes_of(run, name, node, agent)
@@ -194,64 +204,51 @@ class Purse:
             self.ledger.limit(scopes[2], limits_of(self.bounds.node))
         if self.bounds.agent is not None:
             self.ledger.limit(scopes[3], limits_of(self.bounds.agent))
-        return *scopes, *self._days()
+        return *scopes, *self._days.scopes(node, agent)
 
-    # --- the day's budget of the swarm, of which we have slices ---
-
-    def _days(self) -> tuple[Scope, ...]:
-        """The account of today, where days are bounded: what was drawn of it so far."""
-        if self.bounds.day is None:
-            return ()
-        scope = ("day", datetime.fromtimestamp(self._engine.now, UTC).date().isoformat())
-        if scope not in self.ledger.accounts:
-            self.ledger.limit(scope, dict.fromkeys(limits_of(self.bounds.day), 0))
-        return (scope,)
+    # --- the budgets of a day, of which we have slices ---
 
     def _draw(self, desk: Desk, name: str, short: Short) -> None:
-        """Today's slice is too small: a larger one, or wait for what is at work, or for tomorrow."""
-        day = short.scope[1]
-        limit = limits_of(self.bounds.day)[short.kind]
-        if short.wanted > limit:
-            whole = dataclasses.replace(short, limit=limit)
+        """Our slice of a day is too small: a larger one, or wait for what is at work, or for tomorrow."""
+        if self._days.impossible(short):
+            whole = dataclasses.replace(short, limit=self._days.limits(short.scope)[short.kind])
             self._give_up(desk, name, short_text(whole, self._engine.market.name))
             return
-        self._parked.setdefault(desk.run, {})[name] = short
-        tomorrow = (self._engine.now // _DAY_S + 1) * _DAY_S
-        self._timers.set(("day", "next"), tomorrow)
-        if short.kind in self._dry.get(day, ()):
+        limit = self._days.limits(short.scope)[short.kind]
+        # People are told of the whole day, of which our slices are a part.
+        whole = dataclasses.replace(short, limit=limit, spent=limit - short.room, reserved=0)
+        self._parked.setdefault(desk.run, {})[name] = whole
+        self._timers.set(("day", "next"), (self._engine.now // DAY_S + 1) * DAY_S)
+        if self._days.dry(short):
             self._notes.tell(desk, short.scope, short.kind, "stop", limit, limit)
-        elif day not in self._drawing and ("day", "again") not in self._timers:
-            self._drawing[day] = desk.run
-            self._engine.command(DrawDay(desk.run, day, {short.kind: short.wanted}))
+        else:
+            self._ask(desk.run, short)
+
+    def _ask(self, run: str, short: Short) -> None:
+        if ("day", "again") not in self._timers:
+            self._days.ask(run, short)
 
     def drawn(self, event: DayDrawn) -> None:
         """The board answered."""
-        asking = self._engine.desks.get(self._drawing.pop(event.day, ""))
-        if asking is not None and asking.state.status != "closed":
-            for kind, limit in limits_of(self.bounds.day).items():
-                if (used := event.total.get(kind, 0)) >= WARN * limit:
-                    self._notes.tell(asking, ("day", event.day), kind, "warn", min(used, limit), limit)
+        scope, asking = self._days.drawn(event)
         if event.failed:
             self._timers.set(("day", "again"), self._engine.now + _AGAIN_S)
             return
-        account = self.ledger.account(("day", event.day))
-        for kind in KINDS:
-            if kind not in event.granted:
-                continue
-            if event.granted[kind] == 0:
-                self._dry.setdefault(event.day, set()).add(kind)
-            account.limit[kind] = account.limit.get(kind, 0) + event.granted[kind]
-        self._wake_all(anew=True)
+        if asking is not None and asking.state.status != "closed":
+            for kind, limit in self._days.limits(scope).items():
+                if (used := event.total.get(kind, 0)) >= WARN * limit:
+                    self._notes.tell(asking, scope, kind, "warn", min(used, limit), limit)
+        self._wake_all(anew=2)
 
     def unused_day(self) -> list[tuple[str, dict[Kind, int]]]:
-        """What was drawn of each day and is neither spent nor set aside."""
-        return [
-            (scope[1], {kind: account.room(kind) for kind in account.limit})
-            for scope, account in self.ledger.accounts.items()
-            if scope[0] == "day"
-        ]
+        """What was drawn of each account of a day and is neither spent nor set aside."""
+        return self._days.unused()
 
-    def _wake_all(self, *, anew: bool = False) -> None:
+    def sellers_changed(self) -> None:
+        """Somebody may be there, or free again, who could do what waits for another node's next day."""
+        self._wake_all(anew=3)
+
+    def _wake_all(self, *, anew: int = 0) -> None:
         for run in list(self._parked):
             self.wake(run, anew=anew)
 
@@ -317,10 +314,10 @@ class Purse:
             self._known.pop((desk.run, subtask.skeleton.id, attempt.number, attempt.epoch), None)
             if charged != used:
                 self._overspent(attempt)
-            if self.bounds.day is None:
-                self.wake(desk.run)
-            else:
+            if any(scope[0] == "day" for scope in scopes):
                 self._wake_all()
+            else:
+                self.wake(desk.run)
             for scope in scopes:
                 self._notes.look(desk, scope, self._known)
 
@@ -328,8 +325,11 @@ class Purse:
         """A node claims more than its cap allowed: that is on record, counted, and not paid."""
         self._engine.refused["E_OVERSPENT"] += 1
 
-    def wake(self, run: str, *, anew: bool = False) -> None:
-        """Put up again as much of what waits as can be paid now, or will never be paid by waiting."""
+    def wake(self, run: str, *, anew: int = 0) -> None:
+        """Put up again as much of what waits as can be paid now, or will never be paid by waiting.
+
+        `anew`: and what waits for a day (2), or for the day of one node or agent (3), since more may be there.
+        """
         parked = self._parked.get(run, {})
         desk = self._engine.desks.get(run)
         taken: Counter[tuple[Scope, Kind]] = Counter()
@@ -337,7 +337,7 @@ class Purse:
             account = self.ledger.account(short.scope)
             room = account.room(short.kind) - taken[short.scope, short.kind]
             hopeless = account.reserved[short.kind] == 0 and short.scope[0] != "day"
-            again = anew and short.scope[0] == "day"
+            again = bool(anew) and short.scope[0] == "day" and len(short.scope) >= anew
             if room < short.wanted and not hopeless and not again:
                 continue
             taken[short.scope, short.kind] += short.wanted
@@ -351,7 +351,8 @@ class Purse:
         if waiting:
             self._parked.setdefault(desk.run, {})[name] = min(waiting, key=lambda short: short.wanted)
             return
-        short = next((one for one in shorts if one.scope[0] == "day"), shorts[0])
+        days = [one for one in shorts if self._waits(one)]
+        short = min(days, key=self._days.dry) if days else shorts[0]
         if short.scope[0] == "day":
             self._draw(desk, name, short)
             return
@@ -361,7 +362,10 @@ class Purse:
     def give_up(self, desk: Desk, name: str, why: str) -> None:
         """Nobody who would do a subtask can be paid."""
         short = self._denied.pop((desk.run, name), None)
-        if short is not None:
+        if short is not None and self._waits(short):
+            self._draw(desk, name, short)
+            return
+        if short is not None and short.scope[0] != "day":
             self._notes.stop(desk, short.scope, short.kind)
         self._give_up(desk, name, why)
 
@@ -385,7 +389,7 @@ class Purse:
         """Let time pass: warn, and stop the work of runs whose time is over."""
         for run, what in self._timers.due(now):
             if run == "day":
-                self._wake_all(anew=True)
+                self._wake_all(anew=2)
                 continue
             level: Level = "stop" if what == "stop" else "warn"
             desk = self._engine.desks.get(run)

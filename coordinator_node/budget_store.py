@@ -1,6 +1,6 @@
-"""Shell: a day's budget of the swarm on the board, shared among coordinators by compare-and-set.
+"""Shell: the budgets of a day, of the swarm, a node or an agent, on the board, shared among coordinators by compare-and-set.
 
-Rules. The entry `budget.<date>` says how much of the day each coordinator has drawn; their sum never exceeds the limit. What was drawn is gone for everybody else, whatever
+Rules. The entry `budget.<date>` (`budget.<date>.<node>`, and behind that the agent's name in hex) says how much of the day each coordinator has drawn; their sum never exceeds the limit. What was drawn is gone for everybody else, whatever
 becomes of the coordinator: one that dies with a slice has spent it, one that goes down in order gives back what it did not use. A write whose outcome is
 not known counts as done. Slices are a small part of the day, so that little is lost and few ask. Counterpart: `budget_purse` asks and spends.
 """
@@ -48,10 +48,10 @@ class DayBudget:
     Args:
         board: where they are kept.
         node: who draws.
-        limits: what the swarm may spend in a day.
+        limits: what the swarm may spend in a day; then what may be spent at one node, and with one agent.
     """
 
-    def __init__(self, board: Board, node: str, limits: dict[Kind, int]) -> None:
+    def __init__(self, board: Board, node: str, *limits: dict[Kind, int]) -> None:
         self._board = board
         self._node = node
         self._limits = limits
@@ -59,17 +59,20 @@ class DayBudget:
     async def draw(self, day: str, wanted: dict[Kind, int]) -> tuple[dict[Kind, int], dict[Kind, int]]:
         """Take a slice of each kind that is wanted; what is granted, which may be less or nothing, and what all have drawn now.
 
+        `day`: the date, or `DATE.NODE`, or `DATE.NODE.AGENT`.
+
         Raises:
             MeshError: the board does not answer; a slice may have been taken all the same, and is lost.
         """
         granted: dict[Kind, int] = {}
         total: dict[Kind, int] = {}
+        limits = self._limits[len(day.split(".", 2)) - 1]
 
         def change(drawn: dict[str, dict[str, int]]) -> None:
             granted.clear()
             mine = drawn.setdefault(self._node, {})
             for kind, amount in wanted.items():
-                limit = self._limits[kind]
+                limit = limits[kind]
                 before = sum(one.get(kind, 0) for one in drawn.values())
                 left = limit - before
                 granted[kind] = min(max(0, left), max(amount, limit // _SLICES))
@@ -94,7 +97,8 @@ class DayBudget:
         await self._change(day, change)
 
     async def _change(self, day: str, change: _Change) -> None:
-        key = f"budget.{day}"
+        date, *whose = day.split(".", 2)
+        key = ".".join(["budget", date, *whose[:1], *(agent.encode().hex() for agent in whose[1:])])
         entry = await self._board.get(key)
         for number in range(_TRIES):
             drawn: dict[str, dict[str, int]] = json.loads(entry.value)["drawn"] if entry else {}

@@ -255,14 +255,19 @@ def scope_text(scope: Scope, name: Callable[[str], str]) -> str:
             return f"agent {agent} on {name(node)}"
         case ("day", day):
             return f"day {day}"
+        case ("day", day, node):
+            return f"node {name(node)} on {day}"
+        case ("day", day, node, agent):
+            return f"agent {agent} on {name(node)}, {day}"
     return ""
 
 
 def short_text(short: Short, name: Callable[[str], str]) -> str:
     """Which budget is used up, how much of it was spent, and what would have been needed."""
     whose = scope_text(short.scope, name)
-    owner = {"day": f"the swarm's budget for {short.scope[-1]}"}.get(short.scope[0])
-    owner = owner or (f"the budget of {whose}" if whose else "the run's budget")
+    owner = f"the budget of {whose}" if whose else "the run's budget"
+    if short.scope[0] == "day" and len(short.scope) == len(("day", "date")):
+        owner = f"the swarm's budget for {short.scope[1]}"
     kind = {"bytes_out": "bytes"}.get(short.kind, short.kind)
     spent = f"{amount_text(short.kind, short.spent)} of {amount_text(short.kind, short.limit)} spent"
     if short.wanted >= NO_BOUND:

@@ -55,6 +55,10 @@ class Config(BaseModel):
     """The most that one run may spend with one agent."""
     budget_day: Words = ""
     """The most that all runs of the swarm may spend in one day (UTC), shared among all coordinators."""
+    budget_node_day: Words = ""
+    """The most that all runs together may spend at one node in one day; set it to the same at all coordinators."""
+    budget_agent_day: Words = ""
+    """The most that all runs together may spend with one agent of a node in one day."""
     run_depth: Annotated[int, Field(ge=0, le=DEPTH_MAX)] = 3
     """How deep runs may begin runs of their own."""
     lease_s: Annotated[float, Field(ge=1, le=120)] | None = None
@@ -66,7 +70,9 @@ class Config(BaseModel):
     seed: Annotated[int, Field(ge=0)] | None = None
     """Seed of all chance, for tests; by default it is drawn from the system."""
 
-    @field_validator("budget_run", "budget_node", "budget_agent", "budget_day")
+    @field_validator(
+        "budget_run", "budget_node", "budget_agent", "budget_day", "budget_node_day", "budget_agent_day"
+    )
     @classmethod
     def _budget(cls, text: str, info: ValidationInfo) -> str:
         try:
@@ -85,16 +91,17 @@ class Config(BaseModel):
 
     def settings(self) -> Settings:
         """What the engine needs of it."""
-        node, agent, day = (
-            parse(text) if text else None for text in (self.budget_node, self.budget_agent, self.budget_day)
-        )
+        texts = (
+            self.budget_node, self.budget_agent, self.budget_day, self.budget_node_day, self.budget_agent_day,
+        )  # fmt: skip
+        node, agent, day, node_day, agent_day = (parse(text) if text else None for text in texts)
         return Settings(
             grace_s=self.grace_s,
             lost_grace_s=self.lost_grace_s,
             settle_s=self.settle_s,
             hedge=self.hedge,
             hedge_after_s=self.hedge_after_s,
-            bounds=Bounds(node=node, agent=agent, day=day, depth=self.run_depth),
+            bounds=Bounds(node, agent, day, node_day, agent_day, depth=self.run_depth),
         )
 
 

@@ -255,6 +255,7 @@ class Engine:
         """A node is no longer at a limit of use: it may be asked again."""
         if self.market.lift(node, capability):
             self.scheduler.freed()
+            self.purse.sellers_changed()
 
     def ended(self, desk: Desk, name: str) -> None:
         """A subtask has its terminal record: go on with what waited for it."""
@@ -395,6 +396,7 @@ class Engine:
         self.purse.tick(self._now)
         if self.market.tick(self._now):
             self.scheduler.freed()
+            self.purse.sellers_changed()
         for capability, (run, name) in self.scheduler.tick(self._now):
             desk = self.desks[run]
             assert desk.state.subtasks[name].skeleton.capability == capability
@@ -410,6 +412,7 @@ class Engine:
         before = known.info.slots if known else {}
         if self.market.seen(info):
             self.scheduler.sellers_changed({**before, **info.slots}, self._now)
+            self.purse.sellers_changed()
         for live in self.watch.of_node(info.node):
             live.bus_key = info.bus_key
             self.watch.seen(live)

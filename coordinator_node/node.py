@@ -80,6 +80,8 @@ _EAGER: Final = frozenset(
     {"run.opened", "run.closed", "run.cancelling", "subtask.accepted", "subtask.failed", "attempt.failed"}
 )
 """Events that people wait for; they take along those that were put off before them."""
+_RETURN_S: Final = 1.0
+"""How long giving back what was drawn of budgets may take; what is left of it is spent."""
 _DRAIN_S: Final = 5.0
 """How long writing down and saying what is decided may take at the end."""
 
@@ -106,7 +108,10 @@ class CoordinatorRole:
             self._trace = TraceWriter(Path(self.config.trace), Head(seed, endpoint.node, self.now()))
         self.takeover = Takeover(self)
         self.archive = Archive(endpoint, self.engine, self.takeover.board, self.config.kept_runs)
-        self._days = DayBudget(endpoint.kv, endpoint.node, limits_of(self.engine.settings.bounds.day))
+        bounds = self.engine.settings.bounds
+        self._days = DayBudget(
+            endpoint.kv, endpoint.node, *map(limits_of, (bounds.day, bounds.node_day, bounds.agent_day))
+        )
         self.snapshots = Snapshots(
             endpoint, self.takeover.board.heads, self.start, self.config.snapshot_records
         )
@@ -386,9 +391,9 @@ class CoordinatorRole:
         self.take(orders.DayDrawn(command.day, mine, total=all_))
 
     async def _return_slices(self) -> None:
-        for day, unused in self.engine.purse.unused_day():
-            with contextlib.suppress(MeshError, TimeoutError):
-                async with asyncio.timeout(1.0):
+        with contextlib.suppress(MeshError, TimeoutError):
+            async with asyncio.timeout(_RETURN_S):
+                for day, unused in self.engine.purse.unused_day():
                     await self._days.give_back(day, unused)
 
     async def _revise(self, command: RevisePlan) -> None:

@@ -362,7 +362,7 @@ class TellParent:
 
 @dataclass(frozen=True, slots=True)
 class DrawDay:
-    """Take a slice of a day's budget of the swarm, and answer with `DayDrawn`."""
+    """Take a slice of a day's budget, and answer with `DayDrawn`. `day`: the date; for one node `DATE.NODE`, for one agent `DATE.NODE.AGENT`."""
 
     run: str
     day: str

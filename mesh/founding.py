@@ -300,4 +300,5 @@ def _first_config(path: Path, replicas: int) -> str:
         "# [coordinator]\n"
         '# budget_run = "money=20,tokens=10M"   # the most that one run may spend\n'
         '# budget_day = "money=100"             # the most that all runs of the swarm may spend in a day\n'
+        '# budget_node_day = "money=30"         # and at one node; budget_agent_day: with one of its agents\n'
     )

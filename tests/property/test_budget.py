@@ -34,6 +34,8 @@ AMOUNTS = st.builds(
 CLAIMS = AMOUNTS | st.just(Usage(**dict.fromkeys(KINDS, NO_BOUND)))
 """What a worker says it used; a lying one says anything."""
 DAY: Scope = ("day", "2026-11-25")
+DAYS: tuple[Scope, ...] = (DAY, (*DAY, "n"), (*DAY, "n", "x"))
+"""That of the swarm, of a node and of an agent: here all work is done by one."""
 
 
 def within(ledger: Ledger) -> None:
@@ -52,13 +54,15 @@ class Spending(RuleBasedStateMachine):
     keys = Bundle("keys")
 
     @initialize(
-        limits=st.lists(st.dictionaries(st.sampled_from(KINDS), st.integers(1, 100)), min_size=9, max_size=9)
+        limits=st.lists(
+            st.dictionaries(st.sampled_from(KINDS), st.integers(1, 100)), min_size=11, max_size=11
+        )
     )
     def begin(self, limits: list[dict[Kind, int]]) -> None:
         self.ledger = Ledger()
         self.granted: dict[Any, Usage] = {}
         self.charged: dict[Any, Usage] = {}
-        scopes: list[Scope] = [DAY]
+        scopes: list[Scope] = [*DAYS]
         for run in ("r1", "r2"):
             scopes += [("run", run), ("subtask", run, "a"), ("node", run, "n"), ("agent", run, "n", "x")]
         for scope, limit in zip(scopes, limits, strict=True):
@@ -74,7 +78,7 @@ class Spending(RuleBasedStateMachine):
     def reserve(self, run: str, subtask: str, attempt: int, amounts: Usage) -> Any:
         key = (run, subtask, attempt, 1)
         known = key in self.granted
-        short = self.ledger.reserve(key, amounts, (*scopes_of(run, subtask, "n", "x"), DAY))
+        short = self.ledger.reserve(key, amounts, (*scopes_of(run, subtask, "n", "x"), *DAYS))
         if not known and short is None:
             self.granted[key] = amounts
         elif short is not None:
@@ -99,11 +103,12 @@ class Spending(RuleBasedStateMachine):
 
     @invariant()
     def adds_up(self) -> None:
-        for kind in KINDS:
-            account = self.ledger.account(DAY)
-            assert account.spent[kind] == sum(getattr(one, kind) for one in self.charged.values())
-            still = [amounts for key, amounts in self.granted.items() if key not in self.charged]
-            assert account.reserved[kind] == sum(getattr(one, kind) for one in still)
+        still = [amounts for key, amounts in self.granted.items() if key not in self.charged]
+        for scope in DAYS:
+            account = self.ledger.account(scope)
+            for kind in KINDS:
+                assert account.spent[kind] == sum(getattr(one, kind) for one in self.charged.values())
+                assert account.reserved[kind] == sum(getattr(one, kind) for one in still)
 
 
 TestSpending = pytest.mark.requirement("BUD-1")(Spending.TestCase)

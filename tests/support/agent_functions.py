@@ -206,3 +206,8 @@ def spendthrift(job: Job) -> None:
 def large(job: Job) -> Output:
     """An output of 1,000 bytes."""
     return Output("large.bin", bytes(1000))
+
+
+def frugal(job: Job) -> None:
+    """Work that uses 40 tokens."""
+    job.spend(tokens=40)
