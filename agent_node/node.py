@@ -53,8 +53,6 @@ from .events import (
     Connected,
     DrainAsked,
     Event,
-    HaltAsked,
-    HaltLifted,
     LoadMeasured,
     RoomMeasured,
     Say,
@@ -69,6 +67,7 @@ from .executor import Executor
 from .history import History
 from .keeping import Keeper
 from .load_proc import LoadMeter
+from .obeying import Obedience
 from .outbox_file import OutboxFile
 from .policy import Limits
 from .running_proc import FOLDER, Running
@@ -154,10 +153,8 @@ class AgentRole:
         self._failure: AgentError | None = None
         self._broken = asyncio.Event()
         self._closing = False
-        self._deferred: list[Event] = []
         self._work: asyncio.TaskGroup | None = None
-        endpoint.halts.has_workers = True
-        endpoint.halts.subscribe(self._on_halts)
+        self._obedience = Obedience(endpoint.halts, self._take, self._forbid, self._end_all)
         for adapter in adapters:
             if adapter.spec.warning:
                 log.warning("agent %s: %s", adapter.spec.name, adapter.spec.warning)
@@ -204,8 +201,7 @@ class AgentRole:
                         service.create_task(self._speak_endings()),
                     ]
                     watch = service.create_task(self._watch_load())
-                    if self.endpoint.halts.halted:
-                        self._halt()
+                    self._obedience.begin()
                     await self._listen()
                     self._take(Connected())
                     await _first_of(service, stop, self._broken)
@@ -236,9 +232,7 @@ class AgentRole:
             return
         if isinstance(event, (Announced, Awarded)):
             self._look_at_disk()
-        if isinstance(event, Awarded) and not self.endpoint.halts.sure:
-            self._deferred.append(event)  # it may be that the swarm was halted while this node was away
-        else:
+        if not self._obedience.defers(event):
             self._take(event)
 
     def _on_bus_state(self, state: Any, _reason: str) -> None:
@@ -247,34 +241,21 @@ class AgentRole:
 
     # --- orders to halt ---
 
-    def _on_halts(self) -> None:
-        """An order came, or whether there is one has been looked up."""
-        halts = self.endpoint.halts
-        if halts.pending and halts.halted:
-            self._halt()
-        elif halts.pending:
-            self._running.halted = False
-            self._take(HaltLifted())
-            halts.carried_out(0)
-        if halts.sure and self._deferred:
-            deferred, self._deferred = self._deferred, []
-            for event in deferred:
-                self._take(event)
+    def _forbid(self, on: bool) -> None:
+        self._running.halted = on
 
-    def _halt(self) -> None:
-        self._running.halted = True
-        self._take(HaltAsked(self.endpoint.halts.why))
+    def _end_all(self, turn: int) -> None:
         if self._work is not None and not self._closing:
-            self._work.create_task(self._end_processes())
+            self._work.create_task(self._end_processes(turn))
 
-    async def _end_processes(self) -> None:
+    async def _end_processes(self, turn: int) -> None:
         """Kill first and ask nobody; then see that the work has noticed, and that nothing was started meanwhile."""
         stopped = await asyncio.to_thread(self._running.kill)
         await self._until_idle(_HALT_S)
-        stopped += await asyncio.to_thread(self._running.kill)
+        if self._obedience.holds(turn):  # what runs after it was lifted may run
+            stopped += await asyncio.to_thread(self._running.kill)
         log.warning("halted: %d processes were ended", stopped)
-        if self.endpoint.halts.halted:
-            self.endpoint.halts.carried_out(stopped)
+        self._obedience.ended(turn, stopped)
 
     def _now(self) -> float:
         return self._epoch + self._clock.monotonic()

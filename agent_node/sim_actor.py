@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from mesh.roster import HEARTBEAT_S
 from mesh.sim.disk import DiskFull, SimFile
+from mesh.sim.halting import Device
 from mesh.sim.ledger import Broken
 from mesh.sim.network import Mail, Peer
 from mesh.sim.plans import ref
@@ -45,6 +46,7 @@ from . import events as sell
 from .agent import Agent
 from .attempt import Why
 from .history import History, Prior
+from .obeying import Obedience
 from .outbox_file import encode, parse
 from .policy import AgentSpec, Limits
 
@@ -68,6 +70,8 @@ _POINTS: Final = (
 )
 
 
+_KILLED_S: Final = 1.0
+"""The longest time that a process takes to end when it is killed."""
 _GIVES_UP: Final = 1 / 3
 """Share of the work that waits for a limit of use, and ends when it has waited."""
 _LEASE_MOST = 6
@@ -106,6 +110,8 @@ class SimAgent(Process):
         self.liar = rng.random() < world.faults.liars
         self.file = SimFile()
         self.core: Agent | None = None
+        self._device = Device(world, self, lambda: not self.file.full)
+        self._obedience: Obedience | None = None
         self._jobs: dict[sell.AttemptKey, _Job] = {}
         self._begun: set[sell.AttemptKey] = set()
         """What was begun in this life."""
@@ -118,7 +124,11 @@ class SimAgent(Process):
     # --- life ---
 
     def boot(self) -> None:
-        """Come to life from the file."""
+        """Come to life: first what its device knows of halts."""
+        self._device.begin(self._open, lambda: len(self._jobs))
+
+    def _open(self) -> None:
+        """Sell work, with what the file has."""
         load = self.world.load
         records, _ = parse(self.file.data)
         prior = load.steps[0] * load.step_s
@@ -136,6 +146,10 @@ class SimAgent(Process):
             self.kill(_FULL_S)
             return
         self.core = core
+        halts = self._device.halts
+        self._obedience = Obedience(halts, self.take, lambda _on: None, self._end_all)
+        halts.on_obeyed(self._say_pulse)
+        self._obedience.begin()
         self.take(sell.Connected())
         self.hello()
         self._beat()
@@ -146,11 +160,14 @@ class SimAgent(Process):
         for job in self._jobs.values():
             self._tallied(job, now, wrong=None)
         self.core = None
+        self._device.lost()
+        self._obedience = None
         self._jobs, self._endings, self._syncing = {}, [], False
         self._begun.clear()
 
     def come_back(self) -> None:
         """The connection is there again."""
+        self.guarded(self._device.come_back)
         self.guarded(self.hello)
         self.guarded(self.take, sell.Connected())
 
@@ -182,18 +199,30 @@ class SimAgent(Process):
         self._publish(subjects.heartbeat(self.peer.bus_key), "", [hello])
 
     def _beat(self) -> None:
+        if self.core is not None:
+            self._say_pulse()
+            self.later(HEARTBEAT_S, self._beat)
+
+    def _say_pulse(self) -> None:
         if self.core is None:
             return
-        if self._pulse is None or self._pulse.slots_used != self.core.slots_used:
-            self._pulse = Heartbeat(load=0.1, slots_used=self.core.slots_used, slots=self.slots)
-        self.world.network.pulse(self.peer, self.world.desks, self._pulse)
-        self.later(HEARTBEAT_S, self._beat)
+        halts, used = self._device.halts, self.core.slots_used
+        now = (used, halts.halted, halts.obeyed)
+        if self._pulse is None or now != (self._pulse.slots_used, self._pulse.halted, self._pulse.halt):
+            self._pulse = Heartbeat(
+                load=0.1, slots_used=used, slots=self.slots, halted=now[1], halt=now[2], stopped=halts.stopped if now[1] else 0
+            )  # fmt: skip
+        self.world.stops.word(self.name, self._pulse, len(self._jobs))
+        self.world.network.pulse(self.peer, self.world.ears, self._pulse)
 
     # --- in ---
 
     def hear(self, mail: Mail) -> None:
         """A message got through."""
         items: Any = mail.items
+        if mail.kind == "control":
+            self.guarded(self._device.said, items)
+            return
         made: dict[type[Any], Callable[[], sell.Event]] = {
             Announce: lambda: sell.Announced(mail.run, items),
             Withdraw: lambda: sell.Withdrawn(mail.run, items),
@@ -205,12 +234,16 @@ class SimAgent(Process):
         }
         if isinstance(items[0], Who):
             self.guarded(self.hello)
-        self.guarded(self.take, made[type(items[0])]())
+        event = made[type(items[0])]()
+        if self._obedience is not None and not self._obedience.defers(event):
+            self.guarded(self.take, event)
 
     def take(self, event: sell.Event) -> None:
         """One step: its records reach the file, then its effects happen, one by one."""
         if self.core is None:
             return
+        if isinstance(event, sell.Awarded):
+            self.world.stops.takes(self.name)
         self.point("agent.event.before")
         self.world.steps += 1
         self.world.timeline.note(self.name, _line(event))
@@ -295,6 +328,7 @@ class SimAgent(Process):
         if key in self._begun:
             raise Broken(f"{self.name} begins {key.subtask}/{key.attempt} a second time")
         self._begun.add(key)
+        self.world.stops.begins(self.name, f"{key.subtask}/{key.attempt}")
         rng, load, chance = world.rng, world.load, world.network.chance
         steps, seconds = load.draw(rng)
         seconds *= self.speed * (5 if chance(world.faults.slow) else 1)
@@ -432,6 +466,22 @@ class SimAgent(Process):
         job = self._jobs.get(key)
         if job is not None and self._over(job, wrong=None):
             self.take(sell.WorkStopped(key, job.used))
+
+    def _end_all(self, turn: int) -> None:
+        """Everything that runs is killed."""
+        ends = [self.world.rng.uniform(0.01, _KILLED_S) for _ in self._jobs]
+        for key, wait in zip(list(self._jobs), ends, strict=True):
+            self.later(wait, self._killed, key)
+        self.later(max(ends, default=0.0) + 0.001, self._all_ended, turn, len(ends))
+
+    def _killed(self, key: sell.AttemptKey) -> None:
+        job = self._jobs.get(key)
+        if job is not None and self._over(job, wrong=None):
+            self.take(sell.WorkFailed(key, "E_WORKER_DIED", "killed", False, job.used))
+
+    def _all_ended(self, turn: int, stopped: int) -> None:
+        if self._obedience is not None:
+            self._obedience.ended(turn, stopped)
 
     # --- checks ---
 

@@ -115,9 +115,13 @@ class Purse:
             for subtask, short in self._parked.get(run, {}).items()
         }
 
+    def waits_no_more(self, run: str, name: str) -> None:
+        """A subtask is put up again for another reason (its run goes on after a pause or a halt): it must not be put up a second time when there is budget."""
+        self._parked.get(run, {}).pop(name, None)
+
     def drop(self, run: str, name: str) -> None:
         """A subtask needs nothing any more."""
-        self._parked.get(run, {}).pop(name, None)
+        self.waits_no_more(run, name)
         self._denied.pop((run, name), None)
 
     # --- before an award ---

@@ -163,10 +163,14 @@ class Engine:
         }
 
     def handle(self, event: Event, now: float) -> Step:
-        """Take in one event at Unix time `now`; what is due is done first."""
+        """Take in one event at Unix time `now`; what is due is done first, but for what a halt forbids."""
         self._now = now
-        self._tick()
+        halts = isinstance(event, HaltChanged) and event.on
+        if not halts:
+            self._tick()
         self._handlers[type(event)](event)
+        if halts:
+            self._tick()
         for decision in self.auction.close():
             self.rounds.decide(decision)
         while True:
@@ -230,6 +234,7 @@ class Engine:
         """A subtask waits for a seller, after a pause if it came back without success. While its run is paused, or the swarm halted, it just stays ready."""
         if self.halted or desk.state.paused or self.revisions.waits(desk.run, name):
             return
+        self.purse.waits_no_more(desk.run, name)
         capability = desk.state.subtasks[name].skeleton.capability
         if pause:
             self.scheduler.back_off((desk.run, name), capability, self._now)

@@ -126,6 +126,7 @@ class CoordinatorRole:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = float("inf")
         self.closing = False
+        self._halted = False
         self._beside: set[asyncio.Task[None]] = set()
         self._ears: list[Subscription] = []
         self._failure: Exception | None = None
@@ -270,7 +271,9 @@ class CoordinatorRole:
     def _on_halts(self) -> None:
         order = self.endpoint.halts.order
         on = order is not None and order.on
-        if on != ("halt" in self.engine.halts):
+        # What the engine was told, not what it has heard: while our lease is out it hears nothing.
+        if on != self._halted:
+            self._halted = on
             self.take(orders.HaltChanged(on))
 
     def _on_space(self, level: Level) -> None:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from mesh.roster import NodeGone, NodeSeen, Presence, Roster
+from mesh.sim.halting import Device
 from mesh.sim.ledger import Broken
 from mesh.sim.linear import Call
 from mesh.sim.network import Mail, Peer
@@ -81,6 +82,8 @@ class SimCoordinator(Process):
     def __init__(self, world: World, peer: Peer) -> None:
         super().__init__(world, peer)
         self.engine: Engine | None = None
+        self._device = Device(world, self)
+        self._halted = False
         self._roster = Roster()
         self._lanes: dict[str, Lane] = {}
         self._shadows: dict[str, RunState | None] = {}
@@ -98,13 +101,21 @@ class SimCoordinator(Process):
     # --- life ---
 
     def boot(self) -> None:
+        """Come to life: first what its device knows of halts."""
+        self._device.begin(self._open)
+
+    def _open(self) -> None:
         """Read the journal back, and go on with what is unfinished."""
         clock = self.peer.clock
         rng = random.Random(self.world.rng.getrandbits(48))  # noqa: S311 - a simulation must be repeatable
         self.engine = Engine(self.peer.node, rng, self._settings(), now=clock.steady())
-        self._roster.subscribe(self._on_roster)
         self._look()
         self.takeover = SimTakeover(self, self._take_up)
+        for presence in self._roster.alive(clock.wall()):
+            self.take(orders.NodeSeen(_info(presence)))
+        self._roster.subscribe(self._on_roster)
+        self._device.halts.subscribe(self._on_halts)
+        self._on_halts()
 
     def _settings(self) -> Settings:
         # In a short time of trouble nothing takes half a minute.
@@ -114,6 +125,8 @@ class SimCoordinator(Process):
     def lost(self) -> None:
         """Everything in memory is gone."""
         self.engine = None
+        self._halted = False
+        self._device.lost()
         self._roster = Roster()
         self._lanes, self._shadows, self._lazy = {}, {}, {}
         self._inbox.clear()
@@ -135,10 +148,6 @@ class SimCoordinator(Process):
             plan = self.world.revised.get(state.plan.sha256) if state.plan else None
             apart_ms = self.takeover.core.apart_ms(state.owner)
             self.take(orders.RunRecovered(state, plan or self.world.plans[run], apart_ms=apart_ms))
-
-    def in_life(self, life: int, action: Callable[..., object], *args: Any) -> None:
-        """Do something that an answer brought, if it came to the life that asked."""
-        self._later(life, action, args)
 
     @property
     def store(self) -> Store:
@@ -179,13 +188,26 @@ class SimCoordinator(Process):
             event = orders.PauseAsked(run, _CLIENT) if on else orders.ResumeAsked(run, _CLIENT)
             self.guarded(self.take, event)
 
+    def come_back(self) -> None:
+        """The connection is there again."""
+        self.guarded(self._device.come_back)
+
+    def _on_halts(self) -> None:
+        order = self._device.halts.order
+        on = order is not None and order.on
+        if on != self._halted:
+            self._halted = on
+            self.take(orders.HaltChanged(on))
+
     def hear(self, mail: Mail) -> None:
         """A message got through."""
         self.guarded(self._hear, mail)
 
     def _hear(self, mail: Mail) -> None:
         node, bus_key, items = mail.sender.node, mail.sender.bus_key, mail.items
-        if mail.kind == "heartbeat":
+        if mail.kind == "control":
+            self._device.said(items)
+        elif mail.kind == "heartbeat":
             self._presence(mail, items[0])
         elif self.takeover is None or not self.takeover.wanted(mail.run):
             return
@@ -240,6 +262,8 @@ class SimCoordinator(Process):
         timeline = self.world.timeline
         ahead_s = self.peer.clock.steady() - timeline.now
         self.world.patience.step(self.name, self.life, timeline.elapsed, words, step.records, ahead_s)
+        told = [one.item for one in step.commands if isinstance(one, (orders.Say, orders.SayAll))]
+        self.world.stops.decided(self.name, step.records, told)
         self.point("event.folded")
         by_run: dict[str, tuple[list[Record], list[orders.Command]]] = {}
         for run, record in step.records:

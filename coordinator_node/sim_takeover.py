@@ -14,6 +14,7 @@ from mesh.sim.store import BoardView, Entry
 
 from .orders import AnswersReceived, Event, RunDeposed, RunForgotten, WorkReceived
 from .ownership import LEASE_S, Lease, Ownership
+from .waiting import Waiting
 
 if TYPE_CHECKING:
     from .sim_actor import SimCoordinator
@@ -29,7 +30,7 @@ class SimTakeover:
         self._actor = actor
         self._take_up = take_up
         self._reading: dict[str, list[Event]] = {}
-        self._waiting: list[Event] = []
+        self._waiting = Waiting()
         self._view: BoardView | None = None
         self._renew()
         self._look()
@@ -63,9 +64,10 @@ class SimTakeover:
                 reading.append(event)
                 return True
         if self.core.holds(self._now):
-            return False
-        if not isinstance(event, AnswersReceived):
-            self._waiting.append(event)
+            first = self._waiting.overtaken_by(event)
+            self._go_on()
+            return first
+        self._waiting.put(event)
         return True
 
     def before(self, event: Event) -> RunForgotten | None:
@@ -98,10 +100,8 @@ class SimTakeover:
         self.core.observed(leases, self._now, began, int(self._now * 1000))
         if not self.core.holds(self._now):
             return
+        self._go_on()
         actor = self._actor
-        waiting, self._waiting = self._waiting, []
-        for event in waiting:
-            actor.take(event)
         engine = actor.engine
         assert engine is not None
         for run, head in view.heads.items():
@@ -115,6 +115,11 @@ class SimTakeover:
             elif run not in self._reading and self.core.takes(run, head.owner, self._now):
                 self._reading[run] = []
                 self._read(run, actor.life)
+
+    def _go_on(self) -> None:
+        """We have our lease (again): what came while we had not is decided, before anything that comes now."""
+        for event in self._waiting.take():
+            self._actor.take(event)
 
     def _read(self, run: str, life: int) -> None:
         actor = self._actor

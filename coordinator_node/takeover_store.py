@@ -19,6 +19,7 @@ from protocol.subjects import Route
 from .orders import AnswersReceived, Event, RunDeposed, RunForgotten, WorkReceived
 from .ownership import LEASE_CLUSTER_S, LEASE_S, Ownership
 from .ownership_board import Board
+from .waiting import HELD_MAX, Waiting
 
 if TYPE_CHECKING:
     from .node import CoordinatorRole
@@ -27,8 +28,6 @@ __all__ = ["Takeover"]
 
 log = logging.getLogger("zwerm.ownership")
 
-_HELD_MAX: Final = 10_000
-"""Messages that wait while a run is read, or our lease is out; what is lost beyond that is said again."""
 _STRAYS_S: Final = 20.0
 """So often runs are looked for that have no head: their owner died before it was written."""
 
@@ -47,7 +46,7 @@ class Takeover:
         self._reading: dict[str, list[Event]] = {}
         """Runs that are being read, and what was said about them meanwhile."""
         self._ahead: set[str] = set()
-        self._waiting: list[Event] = []
+        self._waiting = Waiting()
         """What came while we do not hold our lease."""
         self._task: asyncio.Task[None] | None = None
         self._alive: frozenset[str] = frozenset()
@@ -93,17 +92,17 @@ class Takeover:
         if isinstance(event, (AnswersReceived, WorkReceived)):
             reading = self._reading.get(event.run)
             if reading is not None:
-                if len(reading) < _HELD_MAX:
+                if len(reading) < HELD_MAX:
                     reading.append(event)
                 return True
         if self.board.holds():
-            return False
+            first = self._waiting.overtaken_by(event)
+            self._go_on()
+            return first
         if self._led:
             self._led = False
             log.warning("our lease could not be renewed in time: nothing is decided until it is")
-        # A bid is made again when its subtask is announced again.
-        if not isinstance(event, AnswersReceived) and len(self._waiting) < _HELD_MAX:
-            self._waiting.append(event)
+        self._waiting.put(event)
         return True
 
     def before(self, event: Event) -> RunForgotten | None:
@@ -121,12 +120,7 @@ class Takeover:
         role = self._role
         if role.closing or not self.board.holds():
             return
-        if not self._led:
-            self._led = True
-            log.warning("our lease is renewed: going on")
-        waiting, self._waiting = self._waiting, []
-        for event in waiting:
-            role.take(event)
+        self._go_on()
         self._drop_lost()
         if not role.serving.is_set():
             return
@@ -143,6 +137,14 @@ class Takeover:
             self._strays_at = now + _STRAYS_S
             role.start(self._look_for_strays())
         self._alive = alive
+
+    def _go_on(self) -> None:
+        """We have our lease (again): what came while we had not is decided, before anything that comes now."""
+        if not self._led:
+            self._led = True
+            log.warning("our lease is renewed: going on")
+        for event in self._waiting.take():
+            self._role.take(event)
 
     def _free(self, run: str) -> bool:
         role = self._role

@@ -61,6 +61,8 @@ class Work:
             self._late.unknown(event)
             return
         for item in event.items:
+            if self._of_next_owner(desk, item):
+                continue
             live = self._engine.watch.get((event.run, item.subtask), item.attempt)
             if live is None or not live.fits(item.attempt, item.epoch, event.node):
                 self._stale(desk, event, item)
@@ -74,6 +76,13 @@ class Work:
                 self._failed(desk, live, item)
             else:
                 self._cancelled(desk, live, item)
+
+    def _of_next_owner(self, desk: Desk, item: Any) -> bool:
+        """Whether somebody who has taken the run since awarded this: what we answered would undo it (OWN-4)."""
+        if item.epoch <= desk.state.epoch:
+            return False
+        self._engine.refused["E_EPOCH"] += 1
+        return True
 
     def checked(self, event: ResultChecked) -> None:
         """The check of a result has come to an end."""

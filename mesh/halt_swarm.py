@@ -13,13 +13,13 @@ from typing import Final
 
 from protocol import subjects
 from protocol.errors import Rejected, ZwermError
-from protocol.halts import HaltOrder, open_halt, pack_halt, sign_halt, unpack_halt
-from protocol.messages import Halt, Heartbeat, ListNodes
+from protocol.messages import Heartbeat, ListNodes
 
 from .client import Swarm
 from .endpoint import Received
 from .errors import MeshError, WriteConflict
 from .halt_file import read_order
+from .halt_orders import TRIES, Giver
 from .halting import HALT_KEY
 
 __all__ = ["Answer", "HaltSent", "halt_swarm"]
@@ -28,7 +28,6 @@ log = logging.getLogger("zwerm.halt")
 
 _ASK_S: Final = 2.0
 """How long the store, and a coordinator that knows who is here, may take to answer."""
-_TRIES: Final = 5
 
 
 @dataclass(slots=True)
@@ -73,15 +72,20 @@ async def halt_swarm(
         BusUnreachable: the order could not be said.
     """
     endpoint, store = swarm.endpoint, swarm.membership.store
+    member = swarm.membership
+    giver = Giver(member.charter, member.identity.sign, member.certificate_raw, on=on, why=why)
     words: dict[str, Answer] = {}
     news = asyncio.Event()
+    contradicted = False
 
     def on_presence(received: Received) -> None:
+        nonlocal contradicted
         for item in received.items:
             if isinstance(item, Heartbeat):
                 words[received.node] = Answer(
                     received.node, received.member.name, "up", item.halt, item.stopped, item.running
                 )
+                contradicted = contradicted or giver.contradicted(item)
                 news.set()
 
     await endpoint.listen(subjects.heartbeats(), on_presence)
@@ -92,11 +96,14 @@ async def halt_swarm(
         log.warning("not all members could be looked up: %s", error)
     async with asyncio.TaskGroup() as tasks:
         asked = tasks.create_task(_known_nodes(swarm))
-        sent = await _send(swarm, on=on, why=why)
+        sent = await _send(swarm, giver)
         told: set[str] = set()
         try:
             async with asyncio.timeout(wait_s):
                 while True:
+                    if contradicted:
+                        giver.overtaken()
+                        sent, contradicted = await _send(swarm, giver), False
                     if asked.done():
                         sent.answers = _expected(swarm, asked.result(), words)
                     for one in words.values():
@@ -118,48 +125,35 @@ async def halt_swarm(
     return sent
 
 
-async def _send(swarm: Swarm, *, on: bool, why: str) -> HaltSent:
+async def _send(swarm: Swarm, giver: Giver) -> HaltSent:
     """Say the order, then store it; when somebody else was first, once more with the next number."""
     member, endpoint = swarm.membership, swarm.endpoint
-    least = _number(swarm, read_order(member.home))
-    for _ in range(_TRIES):
+    giver.known(read_order(member.home))
+    for _ in range(TRIES):
         revision, readable = 0, True
         try:
             async with asyncio.timeout(_ASK_S):
                 entry = await endpoint.workspace.swarm.get(HALT_KEY)
             if entry is not None:
-                revision, least = entry.revision, max(least, _number(swarm, entry.value))
+                revision = entry.revision
+                giver.known(entry.value)
         except (TimeoutError, ZwermError) as error:
             log.warning("the swarm's store does not say what was ordered before: %s", error)
             readable = False
-        order = HaltOrder(
-            swarm=member.charter.swarm_id, n=least + 1, at=int(endpoint.clock.now()), on=on, why=why[:200]
-        )
-        raw = sign_halt(order, member.identity.sign)
-        item = Halt(halt=raw, reason=why[:200], certificate=member.certificate_raw)
-        await endpoint.send(subjects.control(), [item], ttl_s=60)
+        await endpoint.send(subjects.control(), [giver.sign(endpoint.clock.now())], ttl_s=60)
         await endpoint.bus.flush(2)
         if not readable:
-            return HaltSent(order.n, stored=False)
+            break
         try:
             async with asyncio.timeout(_ASK_S):
-                await endpoint.workspace.swarm.put(HALT_KEY, pack_halt(raw, member.certificate_raw), revision)
-            return HaltSent(order.n, stored=True)
+                await endpoint.workspace.swarm.put(HALT_KEY, giver.stored(), revision)
+            return HaltSent(giver.n, stored=True)
         except WriteConflict:
-            least = order.n
+            giver.overtaken()
         except (TimeoutError, MeshError) as error:
             log.warning("the order is not kept in the swarm's store: %s", error)
-            return HaltSent(order.n, stored=False)
-    return HaltSent(least, stored=False)
-
-
-def _number(swarm: Swarm, stored: bytes | None) -> int:
-    """The number of a stored order that holds; 0 otherwise."""
-    try:
-        raw, certificate = unpack_halt(stored or b"")
-        return open_halt(raw, certificate, swarm.membership.charter).order.n
-    except Rejected:
-        return 0
+            break
+    return HaltSent(giver.n, stored=False)
 
 
 async def _known_nodes(swarm: Swarm) -> dict[str, str] | None:

@@ -9,29 +9,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from typing import Final
 
 from protocol import subjects
 from protocol.errors import Rejected, ZwermError
-from protocol.halts import pack_halt, unpack_halt
+from protocol.halts import unpack_halt
 from protocol.messages import Halt
 
 from .bus import BusState
 from .endpoint import Endpoint, Received
 from .errors import MeshError
 from .halt_file import read_local, read_order, say_obeyed, write_order
+from .halt_orders import LOOK_S, PATIENCE_S, RETRY_S, Orders
 from .halting import HALT_KEY, Halts
 from .membership import Membership
 
 __all__ = ["HaltWatch", "what_holds"]
 
 log = logging.getLogger("zwerm.halt")
-
-_LOOK_S: Final = 30.0
-"""How often the store is asked without a reason."""
-_PATIENCE_S: Final = 5.0
-"""So long work waits for the store's answer; after that the device goes on with what it knows, and asks on."""
-_AGAIN_S: Final = 1.0
 
 
 def what_holds(membership: Membership, stored: bytes | None = None) -> Halts:
@@ -45,6 +39,10 @@ def what_holds(membership: Membership, stored: bytes | None = None) -> Halts:
     return halts
 
 
+def _tell(line: str) -> None:
+    log.warning("%s", line)
+
+
 class HaltWatch:
     """One device's watch. `load` before anything runs, `begin` before any work is taken, `run` until the end."""
 
@@ -53,13 +51,13 @@ class HaltWatch:
         self._membership = membership
         self._endpoint = endpoint
         self._wake = asyncio.Event()
+        store = membership.store
+        self._orders = Orders(halts, lambda: store.charter, lambda: store.directory, self._keep, _tell)
         halts.on_obeyed(self._obeyed)
 
     def load(self) -> None:
         """Take in what the home has."""
-        stored = read_order(self._membership.home)
-        if stored is not None:
-            self._take_stored(stored, keep=False)
+        self._orders.restored(read_order(self._membership.home))
         self.halts.set_local(read_local(self._membership.home))
 
     def look(self) -> None:
@@ -73,7 +71,7 @@ class HaltWatch:
         """Listen, and ask the store once."""
         await self._endpoint.listen(subjects.control(), self._on_control)
         self._endpoint.bus.on_state(self._on_state)
-        await self._ask(_PATIENCE_S)
+        await self._ask(PATIENCE_S)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop` is set."""
@@ -81,14 +79,14 @@ class HaltWatch:
             stopping = tasks.create_task(stop.wait())
             while not stop.is_set():
                 woken = tasks.create_task(self._wake.wait())
-                await asyncio.wait([stopping, woken], timeout=_LOOK_S, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait([stopping, woken], timeout=LOOK_S, return_when=asyncio.FIRST_COMPLETED)
                 woken.cancel()
                 if stop.is_set():
                     return
                 self._wake.clear()
-                if not await self._ask(_PATIENCE_S):
-                    self.halts.set_sure(True)
-                    await asyncio.wait([stopping], timeout=_AGAIN_S)
+                if not await self._ask(PATIENCE_S):
+                    self._orders.unanswered()
+                    await asyncio.wait([stopping], timeout=RETRY_S)
                     self._wake.set()
 
     async def _ask(self, patience_s: float) -> bool:
@@ -99,45 +97,24 @@ class HaltWatch:
         except (TimeoutError, ZwermError) as error:
             log.warning("whether the swarm is halted could not be looked up: %s", str(error) or "no answer")
             return False
-        if entry is not None:
-            self._take_stored(entry.value, keep=True)
-        self.halts.set_sure(True)
+        self._orders.answered(None if entry is None else entry.value)
         return True
 
     def _on_state(self, state: BusState, _reason: str) -> None:
-        self.halts.set_sure(False)
+        self._orders.moved()
         if state is BusState.CONNECTED:
             self._wake.set()
 
     def _on_control(self, received: Received) -> None:
         for item in received.items:
             if isinstance(item, Halt):
-                self._take(item.halt, item.certificate, keep=True)
+                self._orders.said(item)
 
-    def _take_stored(self, stored: bytes, *, keep: bool) -> None:
+    def _keep(self, stored: bytes) -> None:
         try:
-            raw, certificate = unpack_halt(stored)
-        except Rejected as error:
-            self.halts.counts[error.code] += 1
-            log.warning("a stored halt cannot be read: %s", error)
-            return
-        self._take(raw, certificate, keep=keep)
-
-    def _take(self, raw: bytes, certificate: bytes, *, keep: bool) -> None:
-        store = self._membership.store
-        try:
-            news = self.halts.take(raw, certificate, store.charter, store.directory)
-        except Rejected as error:
-            log.warning("an order to halt does not hold: %s", error)
-            return
-        if not news:
-            return
-        log.warning("%s", self.halts.why or f"{self.halts.by} lets the swarm go on")
-        if keep:
-            try:
-                write_order(self._membership.home, pack_halt(raw, certificate))
-            except (OSError, MeshError) as error:
-                log.error("the order to halt is not kept across a restart: %s", error)  # noqa: TRY400
+            write_order(self._membership.home, stored)
+        except (OSError, MeshError) as error:
+            log.error("the order to halt is not kept across a restart: %s", error)  # noqa: TRY400
 
     def _obeyed(self) -> None:
         try:

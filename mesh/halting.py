@@ -3,7 +3,7 @@
 Rules. Only an order that `protocol.halts.open_halt` accepted arrives here, or one of the device's owner (`halt_file`); what is older or does not
 hold is counted. A device is halted as long as either says so. Parts that run work subscribe, stop it, and say `carried_out`; where no part
 does, an order is carried out as soon as it is known. Work that is awarded while it is not `sure` (the swarm's store has not been asked since
-the device was connected) waits until it is. Counterparts: `halt_watch` (brings orders), the agent role (obeys), `presence` (tells).
+the device was connected) waits until it is. Counterparts: `halt_orders` (takes them in), `halt_watch` (brings them), the agent role (obeys), `presence` (tells).
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ class Halts:
         self.order: HaltOrder | None = None
         self.by = ""
         """Name of the admin who gave `order`."""
+        self._raw: bytes | None = None
         self.local: str | None = None
         """Why the device's owner halted it; None: has not."""
         self.sure = True
@@ -75,6 +76,8 @@ class Halts:
         Raises:
             Rejected: it does not hold; it changed nothing and was counted.
         """
+        if raw == self._raw:
+            return False  # what rules already, asked for again and again
         try:
             opened = open_halt(raw, certificate, charter, directory)
         except Rejected as error:
@@ -85,7 +88,7 @@ class Halts:
         if not newer(opened.order, self.order):
             self.counts["E_STALE"] += 1
             return False
-        self.order, self.by = opened.order, opened.by.name
+        self.order, self.by, self._raw = opened.order, opened.by.name, raw
         self._changed()
         return True
 

@@ -55,6 +55,10 @@ class Actor(Protocol):
         """A message got through."""
         ...
 
+    def come_back(self) -> None:
+        """The connection is there again."""
+        ...
+
     def check(self) -> None:
         """The costly checks of its whole state.
 
@@ -94,10 +98,6 @@ class AgentActor(Actor, Protocol):
     @property
     def settled(self) -> bool:
         """Whether nothing runs and nothing is unacknowledged."""
-        ...
-
-    def come_back(self) -> None:
-        """The connection is there again."""
         ...
 
 

@@ -76,11 +76,15 @@ class Faults:
     """Share of the runs that somebody cancels; pauses for a while; and in which somebody stops one subtask."""
     pauses: float = 0.2
     stops: float = 0.3
+    halts: float = 0.0
+    """Share of the worlds in which somebody halts the swarm, up to three times, and lets it go on."""
+    halt_s: float = 20.0
+    """The longest time for which it is halted."""
     bounded: float = 0.0
     """Share of the runs that may spend only so much money; fewer have bounds of tokens and of time."""
 
 
-HOSTILE: Final = Faults(bounded=0.4)
+HOSTILE: Final = Faults(bounded=0.4, halts=0.25)
 CALM: Final = Faults(
     until_s=0, drop=0, double=0, late=0, cuts=0, half_cuts=0, stalls=0, lost_ack=0, store_full=0, die=0, kills=0,
     power_cuts=0, disk_full=0, skew_s=0, jumps=0, fail=0, bad=0, limited=0, waits=0, patient=0, wedge=0, slow=0, liars=0, cancels=0, pauses=0, stops=0,
@@ -118,7 +122,7 @@ def profile(name: str, *, nodes: int, hours: float) -> Faults:
             cuts=_count(node_days, 4), half_cuts=_count(node_days, 1), stalls=_count(node_days, 1),
             kills=_count(node_days, 2), power_cuts=_count(node_days, 0.5), vanish=_count(node_days, 0.1),
             disk_full=_count(node_days, 0.1), store_full=5, skew_s=30.0, jumps=_count(node_days, 0.1),
-            fail=0.05, bad=0.1, limited=0.05, waits=0.03, patient=0.02, wedge=0.02, slow=0.05, liars=0.15,
+            fail=0.05, bad=0.1, limited=0.05, waits=0.03, patient=0.02, wedge=0.02, slow=0.05, liars=0.15, halts=1.0, halt_s=600.0,
         ),
     }[name]  # fmt: skip
 

@@ -103,6 +103,10 @@ class Process:
         """Do something in a while, if this life still lasts then."""
         self.world.timeline.at(delay, self._later, self.life, action, args)
 
+    def in_life(self, life: int, action: Callable[..., object], *args: Any) -> None:
+        """Do something that an answer brought, if it came to the life that asked."""
+        self._later(life, action, args)
+
     def _later(self, life: int, action: Callable[..., object], args: tuple[Any, ...]) -> None:
         if life == self.life and self.alive:
             self.guarded(action, *args)

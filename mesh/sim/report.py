@@ -57,6 +57,11 @@ def report(world: World, wall_s: float) -> dict[str, Any]:
         "award_latency_ms": _spread(tally.latencies, 1000),
         "dead_found_s": _spread(tally.dead_s, 1),
         "wedged_found_s": _spread(tally.wedged_s, 1),
+        "halts": {
+            "given": world.stops.seen["halts"],
+            "ended": world.stops.seen["ended by a halt"],
+            "word_s": _spread(world.stops.took, 1),
+        },
         "wrong_results": {
             "of_single_agents": round(single, 5),
             "of_the_whole": round(whole, 5),
@@ -119,6 +124,10 @@ def lines(found: dict[str, Any]) -> list[tuple[str, str]]:
         ("re-awards", f"{found['reawards']:,}; attempts that failed: {failed}"),
         ("dead agents found after", _range(dead, "s")),
         ("wedged attempts found after", _range(wedged, "s")),
+        (
+            "halts",
+            f"{found['halts']['given']}, which ended {found['halts']['ended']:,} attempts; word of it after {_range(found['halts']['word_s'], 's')}",
+        ),
         (
             "wrong results",
             f"{wrong['of_the_whole']:.2%} of the whole, {wrong['of_single_agents']:.2%} of single agents",

@@ -18,7 +18,7 @@ from .linear import Call
 from .network import Network, Peer
 from .timeline import Timeline
 
-__all__ = ["LEASE_TTL_S", "Answer", "BoardView", "Entry", "Head", "Held", "Store", "Written"]
+__all__ = ["LEASE_TTL_S", "Answer", "BoardView", "Entry", "Head", "Held", "Store", "Value", "Written"]
 
 LEASE_TTL_S: Final = 60.0
 """So long the board keeps a lease that is not renewed; whether it counts is judged by those who read it."""
@@ -43,6 +43,13 @@ class Head(NamedTuple):
     owner: str
     epoch: int
     closed: bool = False
+
+
+class Value(NamedTuple):
+    """What the swarm's key-value store has under a key."""
+
+    data: bytes
+    revision: int
 
 
 class Held(NamedTuple):
@@ -97,6 +104,7 @@ class Store:
         self.calls: dict[str, list[Call]] = {}
         """By run: every append as its client saw it."""
         self.heads: dict[str, Head] = {}
+        self._values: dict[str, Value] = {}
         self._leases: dict[str, Held] = {}
         self._lease_at: dict[str, float] = {}
         self._revision = 0
@@ -145,6 +153,27 @@ class Store:
             return not self.full
 
         self._ask(peer, put, lambda taken: answer() if taken else None)
+
+    def get(self, peer: Peer, key: str, answer: Callable[[Value | None], None]) -> None:
+        """Read the swarm's key-value store; `answer` gets what it has, when, and if, that comes."""
+        self._ask(peer, lambda: self._values.get(key), answer)
+
+    def put(
+        self, peer: Peer, key: str, data: bytes, revision: int, answer: Callable[[Literal["ok", "conflict", "full"]], None]
+    ) -> None:  # fmt: skip
+        """Write it, if its revision is still this one (0: there is nothing)."""
+
+        def write() -> Literal["ok", "conflict", "full"]:
+            known = self._values.get(key)
+            if self.full:
+                return "full"
+            if (known.revision if known else 0) != revision:
+                return "conflict"
+            self._revision += 1
+            self._values[key] = Value(data, self._revision)
+            return "ok"
+
+        self._ask(peer, write, answer)
 
     def _board(self) -> BoardView:
         over = self._timeline.now - LEASE_TTL_S

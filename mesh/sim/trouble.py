@@ -103,9 +103,8 @@ def _go_on(world: World, actor: Actor) -> None:
 
 
 def _connected(actor: Actor) -> None:
-    come_back = getattr(actor, "come_back", None)
-    if actor.alive and come_back is not None:
-        come_back()
+    if actor.alive:
+        actor.come_back()
 
 
 def _jump(world: World, peer: Peer, by: float) -> None:

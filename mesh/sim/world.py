@@ -20,6 +20,7 @@ from protocol.plan import Plan
 from . import clients, trouble
 from .actors import AgentActor, Cast, CoordinatorActor, find_cast
 from .faults import HOSTILE, Faults
+from .halting import Admins
 from .ledger import Broken, Ledger
 from .linear import check as one_order
 from .network import Door, Mail, Network, Peer
@@ -27,6 +28,7 @@ from .patience import Patience
 from .plans import SMALL, Load, run_id, small_plans
 from .process import Process
 from .spending import Spending, draw_budgets
+from .stops import Stops
 from .store import Entry, Store
 from .tally import Tally
 from .timeline import Timeline
@@ -104,6 +106,7 @@ class World:
         self.ledger = Ledger()
         self.tally = Tally()
         self.patience = Patience()
+        self.stops = Stops(self.timeline)
         self.steps = 0
         """Events that cores took in."""
         self._check_at = compare_every
@@ -117,6 +120,7 @@ class World:
         """A run that begins when the trouble is over, and must succeed: the swarm has to be whole again."""
         some = [] if plans else [run for run in self.plans if run != self.last]
         self.spending = Spending(seed, budgets or draw_budgets(seed, some, faults.bounded), self.tally)
+        self.admins = Admins(self)
         self.cast = cast or find_cast()
         count = nodes or self.rng.randint(2, 4)
         desks = coordinators or (1 if plans or not faults.until_s else 1 + seed % 3)
@@ -125,6 +129,8 @@ class World:
         ]
         self.desk = self.coordinators[0]
         self.desks = [coordinator.peer for coordinator in self.coordinators]
+        self.ears = [*self.desks, *self.admins.ears]
+        """Who hears what nodes say of themselves."""
         self.agents: list[AgentActor] = [self._agent(number) for number in range(count)]
         self.by_bus_key = {agent.peer.bus_key: agent for agent in self.agents}
         self.offering = {
@@ -200,6 +206,7 @@ class World:
             agent.start()
         clients.arrange(self)
         trouble.arrange(self)
+        self.admins.arrange()
 
     def _settled(self) -> bool:
         return all(agent.gone or agent.settled for agent in self.agents)
@@ -210,6 +217,7 @@ class World:
             self.tally.durable(run, record, self.timeline.elapsed)
             self.patience.durable(run, record)
             self.spending.durable(run, record)
+            self.stops.durable(run, record)
             self.timeline.note("jrnl", f"{run[-4:]} {record.k} {getattr(record, 'subtask', '')}")
 
     # --- trouble ---

@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
-from agent_node import fences, slots, workbook
+from agent_node import agent, fences, slots, workbook
+from agent_node.obeying import Obedience
 from agent_node.outbox import Outbox
 from coordinator_node import engine, fold, hedging, lane, market, runs, transitions, watch, work
 from coordinator_node.orders import Command
 from coordinator_node.sim_actor import SimCoordinator
+from coordinator_node.waiting import Waiting
+from mesh import halting
+from mesh.halting import Halts
 from mesh.sim import Broken, Faults, World
 from mesh.sim.disk import SimFile
 from mesh.sim.store import Store
@@ -267,6 +271,55 @@ def stale_owner_writes(patch: Patch) -> None:
     patch.setattr(Store, "_arrived", blind)
 
 
+def rounds_under_a_halt(patch: Patch) -> None:
+    """A halt leaves the rounds open that it finds."""
+
+    def halt_changed(self: runs.Runs, event: Any) -> None:
+        (self._engine.halts.add if event.on else self._engine.halts.discard)(event.why)
+        for desk in self._engine.desks.values():
+            for name in desk.state.ready:
+                self._engine.add(desk, name)
+
+    patch.setattr(runs.Runs, "halt_changed", halt_changed)
+
+
+def halted_node_takes(patch: Patch) -> None:
+    """A halted node ends what it works on, and takes what comes."""
+    halt = agent.Agent._halt
+
+    def forgetful(self: agent.Agent, event: Any, now: float, step: Any) -> None:
+        halt(self, event, now, step)
+        self.halted = False
+
+    patch.setattr(agent.Agent, "_halt", forgetful)
+
+
+def word_before_the_end(patch: Patch) -> None:
+    """A node says that it has carried out a halt as soon as it has heard of it."""
+    halt = Obedience._halt
+
+    def hasty(self: Obedience) -> None:
+        halt(self)
+        self._halts.carried_out(0)
+
+    patch.setattr(Obedience, "_halt", hasty)
+
+
+def old_order_rules(patch: Patch) -> None:
+    """The order that came last rules, whatever its number."""
+    patch.setattr(halting, "newer", lambda order, known: True)
+
+
+def store_not_asked(patch: Patch) -> None:
+    """A node that is connected again does not wait for what the swarm's store has."""
+    patch.setattr(Halts, "set_sure", lambda self, sure: None)
+
+
+def halt_in_the_queue(patch: Patch) -> None:
+    """An order to halt waits behind what came before it while the lease was out."""
+    patch.setattr(Waiting, "put", lambda self, event: self._events.append(event))
+
+
 BUGS: dict[str, Callable[[Patch], None]] = {
     bug.__name__: bug
     for bug in (
@@ -293,8 +346,28 @@ BUGS: dict[str, Callable[[Patch], None]] = {
         person_is_silence,
         waiting_is_late,
         stale_owner_writes,
+        rounds_under_a_halt,
+        halted_node_takes,
+        word_before_the_end,
+        old_order_rules,
+        store_not_asked,
+        halt_in_the_queue,
     )
 }
+_WORLD: Final = Faults(power_cuts=2, wedge=0.15)
+_HALTED: Final = Faults(halts=1.0)
+WORLDS: Final = dict.fromkeys(
+    (
+        "rounds_under_a_halt",
+        "halted_node_takes",
+        "word_before_the_end",
+        "old_order_rules",
+        "store_not_asked",
+        "halt_in_the_queue",
+    ),
+    _HALTED,
+)
+"""Bugs that show in other worlds than the usual ones."""
 
 
 def found_by(name: str, seeds: int = SEEDS) -> tuple[int, str] | None:
@@ -303,7 +376,7 @@ def found_by(name: str, seeds: int = SEEDS) -> tuple[int, str] | None:
         BUGS[name](patch)
         for seed in range(seeds):
             try:
-                World(seed, faults=Faults(power_cuts=2, wedge=0.15)).play()
+                World(seed, faults=WORLDS.get(name, _WORLD)).play()
             except Broken as broken:
                 return seed, str(broken).partition("\n")[0]
     return None

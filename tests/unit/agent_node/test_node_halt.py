@@ -61,7 +61,7 @@ async def test_an_award_waits_until_it_is_known_whether_the_swarm_is_halted(
         await buyer.tell(seller.me, award("s1", "demo.noop", "noop"))
         await buyer.announce(announce("s2", "demo.noop"))
         await until(lambda: role.agent.open_bids == 1)
-        assert role._deferred
+        assert role._obedience._deferred
         seller.halts.set_local("")
         seller.halts.set_sure(True)
         assert (await buyer.until(Refuse, "s1")).code == "E_HALTED"

@@ -12,7 +12,7 @@ from coordinator_node.budget import NO_BOUND, Bounds, Ledger, replay
 from coordinator_node.budget_view import budget_lines, budget_view
 from coordinator_node.fold import apply, fold
 from coordinator_node.views import event_data, subtask_view
-from protocol.messages import Award, Budget, Progress, Usage
+from protocol.messages import Announce, Award, Budget, Progress, Usage
 from protocol.plan import Plan
 from protocol.records import BudgetNoted, Owned
 from tests.support.builders import (
@@ -145,6 +145,26 @@ def test_what_others_at_work_hold_is_waited_for() -> None:
 
 
 @pytest.mark.requirement("BUD-1", "BUD-9")
+@pytest.mark.parametrize("what", ["pause", "halt"])
+def test_what_waits_for_a_budget_is_put_up_once_after_a_pause_or_a_halt(what: str) -> None:
+    desk = begin(3, Budget(money=310_000))
+    desk.bids(["a", "b"], ["s00", "s01", "s02"])
+    first, _ = desk.awards()
+    assert desk.engine.purse.waiting(desk.run)
+    desk.forget_said()
+    if what == "pause":
+        desk.handle(orders.PauseAsked(desk.run, "c" * 32))
+        desk.handle(orders.ResumeAsked(desk.run, "c" * 32))
+    else:
+        desk.handle(orders.HaltChanged(True))
+        desk.handle(orders.HaltChanged(False))
+    for name in ("a", "b"):
+        desk.work(name, used(a_result(first), money=60_000))
+    assert len(desk.said(Announce)) == 1
+    desk.wait(3_600)
+    desk.check()
+
+
 def test_a_run_whose_budget_is_used_up_ends_with_what_is_there() -> None:
     desk = begin(3, Budget(money=200_000))
     desk.bids(["a", "b"], ["s00", "s01", "s02"])

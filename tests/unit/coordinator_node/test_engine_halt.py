@@ -81,3 +81,11 @@ def test_a_run_that_is_submitted_during_a_halt_waits(desk: Playbook) -> None:
     book.handle(orders.HaltChanged(False))
     book.bid("a", "one")
     assert book.awards() == {"one": "a"}
+
+
+def test_a_round_whose_time_is_up_when_the_halt_comes_is_not_decided_any_more(desk: Playbook) -> None:
+    number = desk.engine.auction._rounds[desk.run, "two"].number
+    desk.answer("b", a_bid("two", number))
+    desk.handle(orders.HaltChanged(True), after=3_600)
+    assert desk.awards() == {}
+    assert [item.subtask for item in desk.said(Withdraw)] == ["two"]
