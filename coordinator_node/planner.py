@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import entry_points
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
 from typing import Protocol
 
 from pydantic import ValidationError
@@ -83,12 +84,19 @@ def find_planner(name: str) -> Planner:
     Raises:
         PlanInvalid: there is none.
     """
-    found = entry_points(group="zwerm.planners")
-    for point in found.select(name=name):
-        planner: Planner = point.load()()
-        return planner
-    known = ", ".join(sorted({point.name for point in found}))
-    raise PlanInvalid(f"there is no planner called {name!r}", f"Choose one of: {known}.")
+    points = _points()
+    if name not in points:
+        raise PlanInvalid(
+            f"there is no planner called {name!r}", f"Choose one of: {', '.join(sorted(points))}."
+        )
+    planner: Planner = points[name].load()()
+    return planner
+
+
+@cache
+def _points() -> dict[str, EntryPoint]:
+    """What is installed; looked up once, since that reads the metadata of every package, and every run asks."""
+    return {point.name: point for point in entry_points(group="zwerm.planners")}
 
 
 def checked_plan(fields: dict[str, object]) -> Plan:
