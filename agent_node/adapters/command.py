@@ -20,54 +20,29 @@ import json
 import os
 import shutil
 import signal
-import sys
 from asyncio.subprocess import Process
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Final
 
 from agent_node.config import AgentEntry
 from agent_node.errors import AdapterError, WorkError, plain
 from agent_node.policy import AgentSpec
+from agent_node.program_proc import ProgramLimits, ask_to_end, environment, running
 from agent_node.running_proc import Running
 from agent_node.sandbox_proc import INSIDE, check_sandbox, sandboxed
-from agent_node.tree_proc import MARK_NAME, kill_all, signal_group
 
 from . import Place, spec_of
-from .base import OUTPUTS_MAX, Emit, Job, Made, Outcome
+from .base import Emit, Job, Outcome
 from .command_report import REPORT, ReportReader
+from .made_files import collected, largest_below, tail_of, too_much, used_below
 
-__all__ = ["Command", "CommandLimits", "from_entry"]
+__all__ = ["Command", "from_entry"]
 
-_LAUNCHER: Final = str(Path(__file__).resolve().parent.parent / "limits_proc.py")
-_ASK_S: Final = 1.0
-"""How long after SIGTERM a cancelled program is killed."""
 _LOOK_S: Final = 0.5
 """How often the space that it uses is looked at."""
-_TAIL_BYTES: Final = 2000
 _STDOUT: Final = "stdout"
 _STDERR: Final = "stderr"
-_TYPES: Final = {
-    ".json": "application/json",
-    ".txt": "text/plain",
-    ".md": "text/markdown",
-    ".csv": "text/csv",
-    ".html": "text/html",
-    ".pdf": "application/pdf",
-    ".png": "image/png",
-    ".jpg": "image/jpeg",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class CommandLimits:
-    """What one run of the program may use."""
-
-    timeout_s: float = 600.0
-    memory: int = 2 << 30
-    output_bytes: int = 1 << 30
-    files: int = 1024
 
 
 def from_entry(entry: AgentEntry, place: Place) -> Command:
@@ -75,7 +50,7 @@ def from_entry(entry: AgentEntry, place: Place) -> Command:
     quiet_s = max(entry.quiet_s, entry.timeout_s)
     """A program says nothing while it works, so its longest silence is as long as it may take."""
     spec = spec_of(entry, place, quiet_ms=round(quiet_s * 1000))
-    limits = CommandLimits(entry.timeout_s, entry.memory_mib << 20, entry.output_mib << 20)
+    limits = ProgramLimits(entry.timeout_s, entry.memory_mib << 20, entry.output_mib << 20)
     return Command(spec, entry, limits, place.running)
 
 
@@ -83,7 +58,7 @@ class Command:
     """One program, run once for each job."""
 
     def __init__(
-        self, spec: AgentSpec, entry: AgentEntry, limits: CommandLimits, running: Running | None = None
+        self, spec: AgentSpec, entry: AgentEntry, limits: ProgramLimits, running: Running | None = None
     ) -> None:
         self._spec = spec
         self._entry = entry
@@ -112,36 +87,18 @@ class Command:
 
     async def run(self, job: Job, emit: Emit) -> Outcome:
         """Run the program once."""
-        root = INSIDE if self._boxed else job.dir
-        order = json.dumps(self._order(job, root), ensure_ascii=False).encode("utf-8")
-        mark = os.urandom(8).hex()
-        if self._running is not None:
-            self._running.begin(mark, self._spec.name)
-        try:
-            return await self._run(job, emit, mark, order)
-        finally:
-            if self._running is not None:
-                self._running.ended(mark)
-
-    async def _run(self, job: Job, emit: Emit, mark: str, order: bytes) -> Outcome:
-        out = job.dir / "out"
+        order = json.dumps(self._order(job, INSIDE if self._boxed else job.dir), ensure_ascii=False)
         before, began = _children_cpu_s(), asyncio.get_running_loop().time()
         reader = ReportReader(job.dir, root=INSIDE if self._boxed else job.dir)
-        process = await self._start(job, mark)
-        try:
-            if self._running is not None:
-                self._running.started(mark, process.pid)
-            async with asyncio.TaskGroup() as tasks:
-                feeding = tasks.create_task(_feed(process, order))
-                problem = await self._watch(process, job, emit, reader)
-                feeding.cancel()
-        except asyncio.CancelledError:
-            await self._stop(process)
-            raise
-        finally:
-            kill_all(process.pid if process.returncode is None else None, mark)
-            await process.wait()
-        kill_all(None, mark)
+        async with self._process(job) as process:
+            try:
+                async with asyncio.TaskGroup() as tasks:
+                    feeding = tasks.create_task(_feed(process, order.encode("utf-8")))
+                    problem = await self._watch(process, job, emit, reader)
+                    feeding.cancel()
+            except asyncio.CancelledError:
+                await ask_to_end(process)
+                raise
         reader.read(emit)
         try:
             if problem is not None:
@@ -153,7 +110,8 @@ class Command:
         # Of all programs that ended meanwhile, so no more than this one can have used in its time.
         most = (asyncio.get_running_loop().time() - began) * (os.cpu_count() or 1)
         cpu_s = min(most, max(0.0, _children_cpu_s() - before))
-        return Outcome(_collected(out, self._stdout(job), self._limits.output_bytes), cpu_s, reader.used)
+        made = collected(job.dir / "out", self._stdout(job), self._limits.output_bytes)
+        return Outcome(made, cpu_s, reader.used)
 
     async def close(self) -> None:
         """Nothing is kept running."""
@@ -187,42 +145,27 @@ class Command:
             "report": str(root / "work" / REPORT),
         }
 
-    async def _start(self, job: Job, mark: str) -> Process:
+    @contextlib.asynccontextmanager
+    async def _process(self, job: Job) -> AsyncIterator[Process]:
         (job.dir / "work").mkdir(mode=0o700)
-        home = str((INSIDE if self._boxed else job.dir) / "work")
-        env = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": home, MARK_NAME: mark}
-        env.update(self._entry.env)
-        argv = self._argv
+        env = environment((INSIDE if self._boxed else job.dir) / "work", self._entry.env)
+        argv = [shutil.which(self._argv[0]) or self._argv[0], *self._argv[1:]]
         if self._boxed:
-            argv = sandboxed(argv, job.dir, env, network=self._entry.network, readable=self._entry.readable)
-        else:
-            argv = [shutil.which(argv[0]) or argv[0], *argv[1:]]
-        limits = {
-            "memory": self._limits.memory,
-            "files": self._limits.files,
-            "file_bytes": self._limits.output_bytes,
-            "cpu_hard_s": int(self._limits.timeout_s * (os.cpu_count() or 1)) + 1,
-        }
-        launch = {"parent": os.getpid(), "limits": limits, "argv": argv, "env": env}
+            argv = sandboxed(
+                self._argv, job.dir, env, network=self._entry.network, readable=self._entry.readable
+            )
         with (job.dir / _STDOUT).open("xb") as stdout, (job.dir / _STDERR).open("xb") as stderr:
-            try:
-                return await asyncio.create_subprocess_exec(
-                    sys.executable,
-                    "-I",
-                    "-S",
-                    _LAUNCHER,
-                    json.dumps(launch),
-                    stdin=asyncio.subprocess.PIPE,
-                    stdout=stdout,
-                    stderr=stderr,
-                    cwd=job.dir / "work",
-                    env={"LANG": "C.UTF-8", MARK_NAME: mark},
-                    start_new_session=True,
-                )
-            except OSError as error:
-                raise WorkError(
-                    "E_COMMAND", f"the program cannot be started: {error.strerror}", again=True
-                ) from None
+            async with running(
+                argv,
+                env,
+                job.dir / "work",
+                self._limits,
+                agent=self._spec.name,
+                entered=self._running,
+                stdout=stdout,
+                stderr=stderr,
+            ) as process:
+                yield process
 
     async def _watch(self, process: Process, job: Job, emit: Emit, reader: ReportReader) -> WorkError | None:
         """Wait for the end; growing output is a step, and so is what it reports. Returns why it had to be ended, if it had to."""
@@ -234,9 +177,9 @@ class Command:
                 async with asyncio.timeout(min(_LOOK_S, max(0.0, end - loop.time()))):
                     await process.wait()
                     return None
-            used = _used(job.dir)
+            used = used_below(job.dir)
             if used > self._limits.output_bytes + sum(given.size for given in job.inputs):
-                return _too_much(self._limits.output_bytes)
+                return too_much(self._limits.output_bytes)
             if loop.time() >= end:
                 message = f"the program was still running after {self._limits.timeout_s:g} s and was ended"
                 return WorkError("E_TIMEOUT", message, again=True)
@@ -247,25 +190,18 @@ class Command:
                 return error
             seen = max(seen, used)
 
-    async def _stop(self, process: Process) -> None:
-        """Ask the program to end, and wait a moment; whoever called kills what is left."""
-        signal_group(process.pid, signal.SIGTERM)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_ASK_S):
-                await process.wait()
-
     def _judge(self, process: Process, job: Job, reader: ReportReader) -> None:
         status = process.returncode or 0
         if status == 0:
             return
         if reader.failure is not None:
             raise reader.failure
-        tail = _tail(job.dir / _STDERR)
+        tail = tail_of(job.dir / _STDERR)
         said = f": {tail}" if tail else " and said nothing"
         # A sandbox reports the signal that ended its program as 128 + number, as shells do.
         number = -status if status < 0 else status - 128 if status > 128 else 0
-        if number == signal.SIGXFSZ or _largest(job.dir) >= self._limits.output_bytes:
-            raise _too_much(self._limits.output_bytes)
+        if number == signal.SIGXFSZ or largest_below(job.dir) >= self._limits.output_bytes:
+            raise too_much(self._limits.output_bytes)
         if number == signal.SIGXCPU:
             raise WorkError("E_CPU_LIMIT", "the program used more processor time than it may", again=False)
         if number in set(signal.Signals):
@@ -296,52 +232,6 @@ async def _feed(process: Process, order: bytes) -> None:
         process.stdin.write(order)
         await process.stdin.drain()
     process.stdin.close()
-
-
-def _too_much(limit: int) -> WorkError:
-    return WorkError(
-        "E_OUTPUT_LIMIT", f"the program wrote more than the {limit:,} bytes allowed", again=False
-    )
-
-
-def _sizes(folder: Path) -> Iterator[int]:
-    """Sizes of the files below a folder; links are not followed."""
-    for where, _, names in os.walk(folder):
-        for name in names:
-            with contextlib.suppress(OSError):
-                yield (Path(where) / name).lstat().st_size
-
-
-def _used(folder: Path) -> int:
-    return sum(_sizes(folder))
-
-
-def _largest(folder: Path) -> int:
-    return max(_sizes(folder), default=0)
-
-
-def _collected(out: Path, stdout: Path | None, limit: int) -> list[Made]:
-    """The program's outputs: standard output first, then the files in `out` by name. Links and special files are left out."""
-    made = [Made("result.json", stdout, "application/json")] if stdout is not None else []
-    total = sum(entry.content.stat().st_size for entry in made if isinstance(entry.content, Path))
-    for path in sorted(out.rglob("*")):
-        if path.is_symlink() or not path.is_file():
-            continue
-        total += path.stat().st_size
-        name = plain(path.relative_to(out).as_posix(), 255)
-        made.append(Made(name, path, _TYPES.get(path.suffix.lower(), "application/octet-stream")))
-        if len(made) > OUTPUTS_MAX:
-            raise WorkError("E_OUTPUT", f"the program made more than {OUTPUTS_MAX} files", again=False)
-    if total > limit:
-        raise _too_much(limit)
-    return made
-
-
-def _tail(path: Path) -> str:
-    with contextlib.suppress(OSError), path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
-        return plain(file.read().decode("utf-8", "replace"), 800).strip()
-    return ""
 
 
 def _head(path: Path) -> str:
