@@ -77,7 +77,7 @@ class CapsSection(_Section):
 
 
 class AgentEntry(_Section):
-    """One `[[agents]]`: a Python function or a program of this device, offered as a capability."""
+    """One `[[agents]]`: a Python function, a program or an agent of this device, offered as a capability."""
 
     name: AgentName
     adapter: AgentName
@@ -109,6 +109,17 @@ class AgentEntry(_Section):
     memory_mib: Annotated[int, Field(ge=0, le=1 << 20)] = 2048
     output_mib: Annotated[int, Field(ge=1, le=1 << 20)] = 1024
 
+    preset: AgentName | None = None
+    """Of adapters `acp` and `headless`: a program that zwerm knows; argv, when it is given too, takes the place of its command."""
+    permission: Literal["auto", "ask", "never"] = "ask"
+    """What an agent is told that asks for leave to use a tool."""
+    state: Annotated[list[Word], Field(max_length=64)] | None = None
+    """Files and folders of the agent's own settings, which it may change; the preset's when left out."""
+    sign_in: Annotated[str, StringConstraints(max_length=128)] = ""
+    """The way to sign in that an ACP agent is asked to use, by its id; mostly it is signed in already."""
+    session_mode: Annotated[str, StringConstraints(max_length=128)] = ""
+    """The mode that an ACP agent's session is put into, by its id."""
+
     options: dict[str, Any] = {}
     """What the adapter itself wants to know (`chat`: see `models.settings`)."""
 
@@ -120,8 +131,17 @@ class AgentEntry(_Section):
             raise ValueError('confined = true is for adapter "python" with mode "process"')
         if self.adapter == "command":
             self._check_command()
-        if self.adapter in ("python", "command", "chat") and not self.names:
+        if self.adapter in ("acp", "headless"):
+            self._check_program()
+        if self.adapter in ("python", "command", "chat", "acp", "headless") and not self.names:
             raise ValueError('capability = "some.name" is missing')
+        for word in self.argv or []:
+            if "\0" in word:
+                raise ValueError("argv: a word contains a NUL character")
+        for key, paths in (("readable", self.readable), ("state", self.state or [])):
+            for path in paths:
+                if not Path(path).is_absolute():
+                    raise ValueError(f"{key}: {path!r} is not an absolute path")
         for name in self.env:
             if _SECRETS.search(name):
                 raise ValueError(f"env: {name} looks like a secret; work from elsewhere must not see secrets")
@@ -131,16 +151,18 @@ class AgentEntry(_Section):
         if self.argv is None:
             raise ValueError('adapter "command" needs argv = ["program", "argument", ...]')
         for word in self.argv:
-            if "\0" in word:
-                raise ValueError("argv: a word contains a NUL character")
             if _PLACEHOLDER.search(word):
                 raise ValueError(
                     f"argv: {word!r} looks like a placeholder, and nothing is ever put into a command line: "
                     "the program gets its parameters and files as JSON on its standard input"
                 )
-        for path in self.readable:
-            if not Path(path).is_absolute():
-                raise ValueError(f"readable: {path!r} is not an absolute path")
+
+    def _check_program(self) -> None:
+        """What is common to agents that are programs of their own (the preset's name is checked by the adapter)."""
+        if self.argv is None and self.preset is None:
+            raise ValueError(
+                f'adapter "{self.adapter}" needs preset = "name" (`zwerm agents detect` lists them) or argv = ["program", ...]'
+            )
 
     @property
     def names(self) -> list[str]:

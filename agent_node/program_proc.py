@@ -23,7 +23,7 @@ from .errors import WorkError
 from .running_proc import Running
 from .tree_proc import MARK_NAME, kill_all, signal_group
 
-__all__ = ["ProgramLimits", "ask_to_end", "environment", "running", "start"]
+__all__ = ["CpuMeter", "ProgramLimits", "ask_to_end", "environment", "running", "start"]
 
 _LAUNCHER: Final = str(Path(__file__).resolve().parent / "limits_proc.py")
 _PATH: Final = "/usr/local/bin:/usr/bin:/bin"
@@ -135,3 +135,21 @@ async def ask_to_end(process: Process) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_ASK_S):
             await process.wait()
+
+
+class CpuMeter:
+    """Processor time of programs since it was made: of all that ended meanwhile, so no more than one can have used in that time."""
+
+    def __init__(self) -> None:
+        self._began = asyncio.get_running_loop().time()
+        self._before = _children_cpu_s()
+
+    def used_s(self) -> float:
+        """Seconds so far."""
+        most = (asyncio.get_running_loop().time() - self._began) * (os.cpu_count() or 1)
+        return min(most, max(0.0, _children_cpu_s() - self._before))
+
+
+def _children_cpu_s() -> float:
+    times = os.times()
+    return times.children_user + times.children_system

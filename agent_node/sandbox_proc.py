@@ -31,7 +31,14 @@ _TRY_S: Final = 10.0
 
 
 def sandboxed(
-    argv: list[str], job: Path, env: dict[str, str], *, network: bool = False, readable: Iterable[str] = ()
+    argv: list[str],
+    job: Path,
+    env: dict[str, str],
+    *,
+    network: bool = False,
+    readable: Iterable[str] = (),
+    writable: Iterable[str] = (),
+    together: bool = False,
 ) -> list[str]:
     """The command line that runs `argv` in a sandbox around the job's directory.
 
@@ -41,6 +48,8 @@ def sandboxed(
         env: the whole environment inside.
         network: let it use the network.
         readable: more files and folders that can be read inside.
+        writable: files and folders that can be changed inside: an agent's own settings.
+        together: `in` and `out` are inside the folder that it starts in, for agents that keep to the folder that they are started in.
     """
     words = [
         _bubblewrap(),
@@ -61,13 +70,20 @@ def sandboxed(
     for path in (*_SETTINGS, *(_NETWORK if network else ())):
         words += ["--ro-bind-try", path, path]
     words += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]  # noqa: S108 - the sandbox's own
-    for path in dict.fromkeys([*_named_files(argv), *readable]):
+    if together:
+        words += ["--dir", env["HOME"]]  # an empty one, but for what is opened in it below
+    opened = [Path(path) for path in readable]
+    named = [path for path in _named_files(argv) if not any(Path(path).is_relative_to(one) for one in opened)]
+    for path in dict.fromkeys([*named, *map(str, opened)]):
         words += ["--ro-bind", path, path]
+    for path in dict.fromkeys(writable):
+        words += ["--bind", path, path]
     # Only these three: what the node keeps beside them (the program's own output, say) must not be exchanged for a link.
+    start = INSIDE if together else INSIDE / "work"
+    words += ["--bind", str(job / "work"), str(start)]
     words += ["--ro-bind", str(job / "in"), str(INSIDE / "in")]
-    for name in ("out", "work"):
-        words += ["--bind", str(job / name), str(INSIDE / name)]
-    words += ["--chdir", str(INSIDE / "work")]
+    words += ["--bind", str(job / "out"), str(INSIDE / "out")]
+    words += ["--chdir", str(start)]
     for name, value in env.items():
         words += ["--setenv", name, value]
     return [*words, "--", *argv]

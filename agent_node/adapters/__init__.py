@@ -1,6 +1,6 @@
 """Adapters by name: what `adapter = "..."` in a node's configuration may say, and the agents that a node offers because of it.
 
-`python`, `command` and `chat` are built in; other packages add theirs by the entry point group `zwerm.adapters`, a function
+`python`, `command`, `chat` and `acp` are built in; other packages add theirs by the entry point group `zwerm.adapters`, a function
 `(entry: AgentEntry, place: Place) -> Adapter`. An agent that cannot work on this device is left out, with the reason, and never offered half.
 """
 
@@ -20,6 +20,7 @@ from agent_node.errors import AdapterError, AgentError
 from agent_node.history import Prior
 from agent_node.models.gate import Gates
 from agent_node.policy import AgentSpec, allowed
+from agent_node.questions import Ask
 from agent_node.running_proc import Running
 from protocol.messages import Usage
 
@@ -30,7 +31,9 @@ __all__ = ["Factory", "LeftOut", "Place", "build", "spec_of"]
 _MIB: Final = 1 << 20
 _QUICK: Final = Prior(0.001, 0.01)
 _PROCESS: Final = Prior(0.3, 0.5)
-BUILT_IN: Final = ("python", "command", "chat")
+_MODULES: Final = {"command": ".command", "chat": ".chat", "acp": ".acp"}
+"""Where the built-in ones are; imported when they are used."""
+BUILT_IN: Final = ("python", *_MODULES)
 NOOP: Final = "demo.noop"
 NOOP_SLOTS: Final = 256
 
@@ -47,6 +50,9 @@ class Place:
     """The state directory, which has the secrets; None: there are none."""
     gates: Gates = field(default_factory=Gates)
     """Limits of use, which agents with the same key share."""
+
+    ask: Ask | None = None
+    """How an agent's work asks a person; None: there is nobody to ask."""
 
     @property
     def queue(self) -> int:
@@ -119,14 +125,9 @@ def build(place: Place, functions: Iterable[Callable[..., Any]] = ()) -> tuple[l
 def _factory(entry: AgentEntry) -> Factory:
     if entry.adapter == "python":
         return _python
-    if entry.adapter == "command":
-        from .command import from_entry
-
-        return from_entry
-    if entry.adapter == "chat":
-        from .chat import from_entry as chat
-
-        return chat
+    if entry.adapter in _MODULES:
+        built_in: Factory = importlib.import_module(_MODULES[entry.adapter], __name__).from_entry
+        return built_in
     found = {point.name: point for point in entry_points(group="zwerm.adapters")}
     if entry.adapter not in found:
         known = ", ".join(sorted({*BUILT_IN, *found}))

@@ -62,12 +62,13 @@ def protocol_error(who: str, method: str, code: int, message: str, data: object,
     return WorkError("E_AGENT", f"{who} answered {method} with an error: {text}", again=True)
 
 
-def stopped(who: str, reason: str) -> WorkError | None:
-    """Why a turn that ended with this reason is no result; None: it is one."""
+def stopped(who: str, reason: str, said: str) -> WorkError | None:
+    """Why a turn that ended with this reason is no result; None: it is one. `said`: its text."""
     if reason == "end_turn":
         return None
     if reason == "refusal":
-        return WorkError("E_REFUSED", f"{who} refused to do this work", again=True)
+        why = f": {plain(said, 400)}" if said else ""
+        return WorkError("E_REFUSED", f"{who} refused to do this work{why}", again=True)
     if reason in ("max_tokens", "max_turn_requests"):
         what = "tokens" if reason == "max_tokens" else "requests to its model"
         return WorkError(

@@ -61,6 +61,7 @@ class Turn:
     length: int = 0
     first_noise: str = ""
     _quiet: int = 0
+    _tail: str = ""
     _context: int = 0
 
     @property
@@ -126,14 +127,15 @@ class Turn:
                 again=False,
             )
         first = self._quiet == 0 and not self.text
+        self._tail = (self._tail + text[-2 * _NOTE_MOST :])[-2 * _NOTE_MOST :]
         if heard:
             self.text.append(text)
         self._quiet += len(text)
         if not text or not (first or "\n" in text or self._quiet >= _SAY_EVERY):
             return None
         self._quiet = 0
-        last = "".join(self.text[-40:]).strip().rpartition("\n")[2] if heard else f"thinks: {text.strip()}"
-        return Said(plain(last, _NOTE_MOST), self.fraction)
+        last = self._tail.strip().rpartition("\n")[2]
+        return Said(plain(last if heard else f"thinks: {last}", _NOTE_MOST), self.fraction)
 
     def _tool(self, update: Mapping[str, Any]) -> Said | None:
         name = str(update.get("toolCallId") or "")
@@ -200,7 +202,7 @@ def micro(dollars: object) -> int:
 
 def one_line(value: object) -> str:
     """A text of somebody else in one line."""
-    return plain(" ".join(str(value).split()), 300)
+    return plain(" ".join(str(value)[:1000].split()), 300)
 
 
 def _text(content: object) -> str:

@@ -17,7 +17,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import shutil
 import signal
 from asyncio.subprocess import Process
@@ -28,7 +27,7 @@ from typing import Any, Final
 from agent_node.config import AgentEntry
 from agent_node.errors import AdapterError, WorkError, plain
 from agent_node.policy import AgentSpec
-from agent_node.program_proc import ProgramLimits, ask_to_end, environment, running
+from agent_node.program_proc import CpuMeter, ProgramLimits, ask_to_end, environment, running
 from agent_node.running_proc import Running
 from agent_node.sandbox_proc import INSIDE, check_sandbox, sandboxed
 
@@ -88,7 +87,7 @@ class Command:
     async def run(self, job: Job, emit: Emit) -> Outcome:
         """Run the program once."""
         order = json.dumps(self._order(job, INSIDE if self._boxed else job.dir), ensure_ascii=False)
-        before, began = _children_cpu_s(), asyncio.get_running_loop().time()
+        meter = CpuMeter()
         reader = ReportReader(job.dir, root=INSIDE if self._boxed else job.dir)
         async with self._process(job) as process:
             try:
@@ -107,11 +106,8 @@ class Command:
         except WorkError as error:
             error.used = reader.used
             raise
-        # Of all programs that ended meanwhile, so no more than this one can have used in its time.
-        most = (asyncio.get_running_loop().time() - began) * (os.cpu_count() or 1)
-        cpu_s = min(most, max(0.0, _children_cpu_s() - before))
         made = collected(job.dir / "out", self._stdout(job), self._limits.output_bytes)
-        return Outcome(made, cpu_s, reader.used)
+        return Outcome(made, meter.used_s(), reader.used)
 
     async def close(self) -> None:
         """Nothing is kept running."""
@@ -237,8 +233,3 @@ async def _feed(process: Process, order: bytes) -> None:
 def _head(path: Path) -> str:
     with path.open("rb") as file:
         return plain(file.read(80).decode("utf-8", "replace"), 80)
-
-
-def _children_cpu_s() -> float:
-    times = os.times()
-    return times.children_user + times.children_system

@@ -1,4 +1,4 @@
-"""A subtask in words, for agents that are given a prompt: the packaged text `prompts/subtask.vN.md` with the job's facts put in. Pure.
+"""A subtask in words, for agents that are given a prompt: the packaged text `prompts/subtask.N.md` with the job's facts put in. Pure.
 
 Names and parameters come from elsewhere: they are put into the text as data (JSON, and names without control characters), and file names are
 those that the node chose. `PROMPT_VERSION` says which text it was.
@@ -17,7 +17,7 @@ from agent_node.job import InputPath, Job
 
 __all__ = ["PROMPT_VERSION", "subtask_prompt"]
 
-PROMPT_VERSION: Final = "subtask.v1"
+PROMPT_VERSION: Final = "subtask.1"
 _WORK: Final = ("instructions", "task", "prompt", "goal", "question")
 """Parameters that say in words what to do: the first that is there is the work."""
 _LISTED_MOST: Final = 500

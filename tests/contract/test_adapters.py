@@ -1,4 +1,5 @@
-"""What every adapter promises, tested on each: Python inline, in a thread, in a process; a program, sandboxed and not."""
+"""What every adapter promises, tested on each: Python inline, in a thread, in a process; a program and an ACP agent,
+sandboxed and not."""
 
 from __future__ import annotations
 
@@ -17,6 +18,7 @@ from agent_node.adapters import Place, build
 from agent_node.adapters.base import Adapter, InputPath, Job, Made, More
 from agent_node.config import load_config
 from agent_node.errors import WorkError
+from agent_node.questions import Question
 from agent_node.spending import Spending
 from protocol.messages import Usage
 
@@ -26,9 +28,13 @@ BOXED = pytest.param(
     "command-sandboxed",
     marks=pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not on this machine"),
 )
-ENDABLE = ["process", "command-unboxed", BOXED]
+AGENT = Path(__file__).parents[1] / "support" / "agent_acp.py"
+AGENT_BOXED = pytest.param("acp-sandboxed", marks=BOXED.marks)
+ENDABLE = ["process", "command-unboxed", BOXED, "acp-unboxed", AGENT_BOXED]
 """Kinds whose work can be ended whatever it does."""
 KINDS = ["inline", "thread", *ENDABLE]
+TALKING = ["inline", "thread", "process", "command-unboxed", BOXED]
+"""Kinds that can say by themselves that they wait, and hand over unfinished work."""
 
 
 class Bench:
@@ -40,12 +46,20 @@ class Bench:
         self.said: list[tuple[str, More]] = []
         self.partials: dict[str, bytes] = {}
         self.spending = Spending(None)
+        self.asked: list[Question] = []
+        self.granted: bool | None = True
         self._serial = 0
+
+    async def ask(self, question: Question) -> bool | None:
+        self.asked.append(question)
+        return self.granted
 
     def adapter(self, kind: str, what: str, **more: Any) -> Adapter:
         entry: dict[str, Any] = {"name": "tested", "capability": "test.it", **more}
-        if kind.startswith("command"):
-            entry |= {"adapter": "command", "argv": [sys.executable, "-I", str(PROGRAM), what]}
+        if kind.startswith(("command", "acp")):
+            name, _, _ = kind.partition("-")
+            program = {"command": PROGRAM, "acp": AGENT}[name]
+            entry |= {"adapter": name, "argv": [sys.executable, "-I", str(program), what]}
             entry |= {"sandbox": "auto" if kind.endswith("sandboxed") else "none"}
             entry |= {"readable": sorted({sys.prefix, sys.base_prefix, str(PROGRAM.parent)})}
         else:
@@ -53,7 +67,7 @@ class Bench:
         config = load_config(
             {"documents": False, "agents": [entry], "worker": {"output_mib": 64, "memory_mib": 1024}}
         )
-        [adapter], left_out = build(Place(config, self.folder))
+        [adapter], left_out = build(Place(config, self.folder, ask=self.ask))
         assert not left_out
         return adapter
 
@@ -131,7 +145,7 @@ async def test_a_refused_input_is_a_work_error_that_is_not_worth_repeating(
     with pytest.raises(WorkError) as caught:
         await make("refuse").run(bench.job(), bench.emit)
     assert "no table" in caught.value.message
-    if "command" not in request.node.name:
+    if "command" not in request.node.name and "acp" not in request.node.name:
         assert (caught.value.code, caught.value.again) == ("E_NO_TABLE", False)
 
 
@@ -239,7 +253,7 @@ async def test_a_link_out_of_the_job_is_no_output(bench: Bench, kind: str) -> No
             await adapter.run(bench.job(), bench.emit)
     else:
         outcome = await adapter.run(bench.job(), bench.emit)
-        assert outcome.outputs == []
+        assert [made.name for made in outcome.outputs if made.name != "result.md"] == []
     await adapter.close()
 
 
@@ -267,6 +281,7 @@ async def _until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
+@pytest.mark.parametrize("make", TALKING, indirect=True)
 async def test_a_job_says_that_it_waits_what_it_used_and_what_there_is_of_it(
     make: Callable[..., Adapter], bench: Bench
 ) -> None:
@@ -309,3 +324,28 @@ async def test_whoever_meets_a_limit_of_use_says_when_to_come_again(
     with pytest.raises(WorkError) as caught:
         await make("quota").run(bench.job(), bench.emit)
     assert (caught.value.code, caught.value.again, caught.value.retry_s) == ("E_LIMITED", True, 60.0)
+
+
+@pytest.mark.parametrize("kind", ["acp-unboxed", AGENT_BOXED])
+async def test_an_agent_that_asks_leave_waits_for_a_person_and_goes_on(bench: Bench, kind: str) -> None:
+    job = bench.job()
+    left = job.dir / "in" / "previous-0000.txt"
+    left.write_text("from before")
+    job.previous.append(InputPath("draft.txt", left, "text/plain", 11))
+    outcome = await bench.adapter(kind, "talks").run(job, bench.emit)
+    [question] = bench.asked
+    assert (question.agent, question.title, question.arguments) == (
+        "tested",
+        "rm -rf x",
+        '{"command":"rm -rf x"}',
+    )
+    states = [more.state for _, more in bench.said]
+    assert states.index("person") < len(states) - 1
+    assert states[-1] == "working"
+    assert {made.name: content(made) for made in outcome.outputs} == {
+        "draft.txt": b"from before, and more",
+        "result.md": b"{'outcome': 'selected', 'optionId': 'y'}",
+    }
+    assert outcome.used is not None
+    assert (outcome.used.tokens, outcome.used.money) == (900, 5)
+    assert bench.steps == sorted(bench.steps)

@@ -92,7 +92,7 @@ def test_what_the_packages_import_is_what_the_project_depends_on():
 
     owners = {name: {owner.lower() for owner in found} for name, found in packages_distributions().items()}
     declared = {re.split(r"[<>=!~;\[ ]", one)[0].lower() for one in PROJECT["dependencies"]}
-    extras = [one for name in ("fast", "models") for one in PROJECT["optional-dependencies"][name]]
+    extras = [one for name in ("fast", "models", "acp") for one in PROJECT["optional-dependencies"][name]]
     optional = {re.split(r"[<>=!~;\[ ]", one)[0].lower() for one in extras}
     used: set[str] = set()
     for package in PACKAGES:
