@@ -256,10 +256,11 @@ class SimAgent(Process):
             except DiskFull:
                 self.kill(_FULL_S)
                 return
-            for record in step.records:
-                if isinstance(record, sell.Forgot):
-                    self._said.pop(record.key, None)
-                    self.point("agent.acked")
+            acked = [record.key for record in step.records if isinstance(record, sell.Forgot)]
+            for key in acked:
+                self._said.pop(key, None)
+            for _ in acked:
+                self.point("agent.acked")
             self.point("agent.file.written")
         self._carry_out(step)
         used, total = self.core.slots_used, self.core.slots_total

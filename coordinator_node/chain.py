@@ -3,8 +3,8 @@
 Rules. Each message names the SHA-256 of the whole message before it and the number of its first record; its author is the run's owner. A journal of
 before the chain folds as it is, but once a message is linked all later ones are. Whatever does not fit (a message that is missing, doubled,
 moved, changed, of another run or signed by somebody else) is a `JournalBroken` that names the message: the run is halted, nothing is guessed.
-What is cut off at the end shows against the checkpoint (`Head`), which is kept apart from the journal. Counterparts: `journal_store` reads and
-writes, `fold` makes the state.
+What is cut off at the end shows against the checkpoint (`Head`), which is kept apart from the journal. Counterparts: `journal_store` and `sim_journal` read and
+write, `fold` makes the state.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .fold import apply
 from .state import RunState
 
 if TYPE_CHECKING:
-    from mesh.endpoint import Pack
+    from mesh.wire import Pack
 
 __all__ = ["Follower", "Link", "follow_on"]
 

@@ -178,16 +178,15 @@ class JournalStore:
 
     def _sealed(self, run: str, lane: Lane, link: Link) -> bytes:
         """The pack of a lane as a journal message, smaller if it does not fit; nothing if not even one record does."""
-        while records := lane.flying:
-            try:
-                return self._endpoint.seal_record(run, records, link.chain(records[0].at_ms))
-            except MeshError as error:
-                if not lane.halve():
-                    # The engine makes none such; if it did, all other runs must go on.
-                    log.warning(
-                        "run %s is halted: %s cannot be written: %s", run[-6:], records[0].k, error.message
-                    )
-        return b""
+        try:
+            return lane.sealed(
+                lambda records: self._endpoint.seal_record(run, records, link.chain(records[0].at_ms))
+            )
+        except MeshError as error:
+            # The engine makes none such; if it did, all other runs must go on.
+            what = lane.flying[0].k
+            log.warning("run %s is halted: %s cannot be written: %s", run[-6:], what, error.message)
+            return b""
 
     async def _append(self, run: str, lane: Lane) -> bool:
         """Make the pack of a lane durable, however long it takes; False when nothing of the run may be written (by us) any more."""

@@ -9,9 +9,10 @@ subtask ready is being written. A core, so that the simulated world and `journal
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, TypeAlias
 
+from mesh.errors import MeshError
 from protocol.messages import Announce, NamedRef
 from protocol.records import (
     RECORDS_PER_MESSAGE_MAX,
@@ -95,6 +96,21 @@ class Lane:
             self.waiting.appendleft(held)
         self.flying = records
         return records
+
+    def sealed(self, seal: Callable[[Sequence[Record]], bytes]) -> bytes:
+        """The pack as a journal message, smaller if it does not fit; nothing more of the lane may be written if not even one record does.
+
+        Raises:
+            MeshError: E_TOO_LARGE, for the one record that is left of it.
+        """
+        while True:
+            records = self.flying
+            try:
+                return seal(records)
+            except MeshError:
+                if len(records) == 1:
+                    raise
+                self.halve()
 
     def halve(self) -> Sequence[Record]:
         """The pack does not fit into a message after all: its first half goes now, the rest next. Empty when it is a single record."""

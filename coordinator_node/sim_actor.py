@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -19,8 +19,9 @@ from mesh.sim.linear import Call
 from mesh.sim.network import Mail, Peer
 from mesh.sim.plans import ref
 from mesh.sim.process import Process
-from mesh.sim.store import Answer, Entry, Store
+from mesh.sim.store import Answer, Entry, Head, Store
 from mesh.sim.world import World
+from mesh.wire import seal_pack
 from protocol import subjects
 from protocol.messages import (
     Announce,
@@ -37,13 +38,16 @@ from protocol.messages import (
 )
 from protocol.plan import Plan
 from protocol.records import Record
+from protocol.verify import Verifier
 
 from . import orders
+from .chain import Link, follow_on
 from .crash_proc import POINTS
 from .engine import Engine, Settings
 from .fold import apply, fold
 from .lane import Lane
 from .replanning import revise
+from .sim_journal import Tail, read
 from .sim_takeover import SimTakeover
 from .state import RunState
 
@@ -66,6 +70,8 @@ class _Pack:
     run: str
     lane: Lane
     records: Sequence[Record]
+    raw: bytes
+    link: Link
     token: int
     calls: list[Call] = field(default_factory=list)
     tries: int = 0
@@ -86,6 +92,7 @@ class SimCoordinator(Process):
         self._halted = False
         self._roster = Roster()
         self._lanes: dict[str, Lane] = {}
+        self._links: dict[str, Link] = {}
         self._shadows: dict[str, RunState | None] = {}
         self._inbox: deque[orders.Event] = deque()
         self._taking = False
@@ -128,22 +135,34 @@ class SimCoordinator(Process):
         self._halted = False
         self._device.lost()
         self._roster = Roster()
-        self._lanes, self._shadows, self._lazy = {}, {}, {}
+        self._lanes, self._links, self._shadows, self._lazy = {}, {}, {}, {}
         self._inbox.clear()
         self._writing.clear()
         self._taking = False
         self.takeover = None
 
-    def _take_up(self, run: str, entries: list[Entry]) -> None:
+    @staticmethod
+    def follow(verifier: Verifier, run: str) -> Callable[[Entry], None]:
+        """What to call with each message of a run in the moment in which it holds."""
+        return Tail(verifier, run).take
+
+    @staticmethod
+    def read(verifier: Verifier, run: str, entries: Sequence[Entry], head: Head | None) -> str:
+        """How a run ended, by its whole journal."""
+        state = read(verifier, run, entries, head).state
+        return state.outcome if state is not None else ""
+
+    def _take_up(self, run: str, entries: list[Entry], head: Head | None) -> None:
         """A run was read that is ours to take, if its owner has not come back meanwhile."""
-        records = [record for entry in entries for record in entry.records]
-        state, shadow = fold(records), fold(records)
+        found = read(self.world.network.reader, run, entries, head)
+        state, shadow = found.state, fold([record for entry in entries for record in entry.records])
         if state is None or self.takeover is None:
             return
         if state.status == "closed":
             self.take(orders.RunForgotten(run))
         elif self.takeover.core.takes(run, state.owner, self.peer.clock.steady()):
-            self._lanes[run] = Lane(entries[-1].seq, state.records)
+            self._lanes[run] = Lane(found.link.seq, found.link.count)
+            self._links[run] = found.link
             self._shadows[run] = shadow
             plan = self.world.revised.get(state.plan.sha256) if state.plan else None
             apart_ms = self.takeover.core.apart_ms(state.owner)
@@ -292,9 +311,14 @@ class SimCoordinator(Process):
         if not records:
             self._writing.discard(run)
             return
+        link = self._links.get(run) or Link()
+        pen, now_ms = self.peer.pen, int(self.peer.clock.wall() * 1000)
+        assert pen is not None
+        raw = lane.sealed(lambda part: seal_pack(pen, run, part, link.chain(part[0].at_ms), now_ms=now_ms))
+        records = lane.flying
         self._points("before", (record.k for record in records))
         self.point("append.before")
-        self._append(_Pack(run, lane, records, self.world.rng.getrandbits(64)))
+        self._append(_Pack(run, lane, records, raw, link, self.world.rng.getrandbits(64)))
 
     def _append(self, pack: _Pack) -> None:
         if pack.over:
@@ -308,6 +332,7 @@ class SimCoordinator(Process):
             pack.token,
             pack.records,
             pack.lane.seq,
+            pack.raw,
             lambda answer: self._later(life, self._answered, (pack, call, answer)),
         )
         pack.calls.append(call)
@@ -337,6 +362,8 @@ class SimCoordinator(Process):
     def _written(self, pack: _Pack, seq: int) -> None:
         lane = pack.lane
         lane.seq = seq
+        if self._lanes.get(pack.run) is lane:
+            self._links[pack.run] = follow_on(pack.link, seq, pack.raw, len(pack.records))
         first = pack.calls[0]
         if not first.told:
             first.end("ok", seq, self.world.timeline.elapsed)
@@ -350,6 +377,7 @@ class SimCoordinator(Process):
     def _deposed(self, pack: _Pack) -> None:
         self.world.timeline.note(self.name, f"is deposed of {pack.run[-4:]}")
         pack.lane.close()
+        self._links.pop(pack.run, None)
         self._writing.discard(pack.run)
         self._shadows.pop(pack.run, None)
         self.take(orders.RunDeposed(pack.run))

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from mesh.sim.store import BoardView, Entry
+from mesh.sim.store import BoardView, Entry, Head
 
 from .orders import AnswersReceived, Event, RunDeposed, RunForgotten, WorkReceived
 from .ownership import LEASE_S, Lease, Ownership
@@ -25,7 +25,9 @@ __all__ = ["SimTakeover"]
 class SimTakeover:
     """One life of a coordinator's part in sharing the runs."""
 
-    def __init__(self, actor: SimCoordinator, take_up: Callable[[str, list[Entry]], None]) -> None:
+    def __init__(
+        self, actor: SimCoordinator, take_up: Callable[[str, list[Entry], Head | None], None]
+    ) -> None:
         self.core = Ownership(actor.peer.node, LEASE_S)
         self._actor = actor
         self._take_up = take_up
@@ -114,26 +116,28 @@ class SimTakeover:
                     actor.take(RunForgotten(run))
             elif run not in self._reading and self.core.takes(run, head.owner, self._now):
                 self._reading[run] = []
-                self._read(run, actor.life)
+                self._read(run, head, actor.life)
 
     def _go_on(self) -> None:
         """We have our lease (again): what came while we had not is decided, before anything that comes now."""
         for event in self._waiting.take():
             self._actor.take(event)
 
-    def _read(self, run: str, life: int) -> None:
+    def _read(self, run: str, head: Head, life: int) -> None:
         actor = self._actor
         if run in self._reading:
-            actor.store.read(actor.peer, run, lambda entries: actor.in_life(life, self._found, run, entries))
-            actor.later(2.0, self._read, run, life)
+            actor.store.read(
+                actor.peer, run, lambda entries: actor.in_life(life, self._found, run, head, entries)
+            )
+            actor.later(2.0, self._read, run, head, life)
 
-    def _found(self, run: str, entries: list[Entry]) -> None:
+    def _found(self, run: str, head: Head, entries: list[Entry]) -> None:
         held = self._reading.pop(run, None)
         actor = self._actor
         if held is None or actor.engine is None or run in actor.engine.desks:
             return
         actor.point("recover.read")
-        self._take_up(run, entries)
+        self._take_up(run, entries, head)
         for event in held:
             actor.take(event)
         actor.point("recover.taken")

@@ -15,15 +15,14 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self, cast
+from typing import TYPE_CHECKING, Any, Protocol, Self, cast
 
 from protocol import subjects
-from protocol.codec import unpack
 from protocol.envelope import FLAG_JOURNAL, Header, Sealer, audience_hash, parse_header
 from protocol.errors import Rejected, ZwermError
 from protocol.ids import NO_RUN, run_bytes, run_text
 from protocol.messages import Head, Item, Reply, Type
-from protocol.registry import BODY_NODES_MAX, body_adapter, types_on
+from protocol.registry import body_adapter, types_on
 from protocol.verify import Accepted, Directory, Member, Verifier
 
 from .bus import Bus, Msg, Subscription
@@ -31,7 +30,7 @@ from .clock import Clock
 from .errors import BusTimeout, MeshError, NoResponders
 from .halting import Halts
 from .roster import Roster
-from .wire import decode, packed, seal_items
+from .wire import Pack, decode, open_pack, packed, seal_items, seal_pack
 from .workspace import Workspace
 
 if TYPE_CHECKING:
@@ -116,19 +115,6 @@ class CertificateSource(Protocol):
     def node_of(self, bus_key: str) -> str | None:
         """The node id, hex, of the member with this bus key."""
         ...
-
-
-class Pack(NamedTuple):
-    """One journal message: who wrote it, the link to the one before (none in journals of old), and its records."""
-
-    header: Header
-    chain: Chain | None
-    records: list[Record]
-
-    @property
-    def author(self) -> str:
-        """The writer's node id, hex."""
-        return self.header.sender.hex()
 
 
 Handler = Callable[[Received], Awaitable[None] | None]
@@ -512,21 +498,7 @@ class Endpoint:
 
     def seal_record(self, run: str, records: Sequence[Record], chain: Chain | None = None) -> bytes:
         """One journal message: the link to the one before, and up to 255 records of one run (256 without a link), signed, flagged as stored."""
-        from protocol.records import RECORDS_PER_MESSAGE_MAX
-
-        items = [*([chain] if chain is not None else []), *records]
-        assert records
-        assert len(items) <= RECORDS_PER_MESSAGE_MAX
-        body = packed(Type.JOURNAL, body_adapter(Type.JOURNAL).dump_python(items, by_alias=True))
-        return self._sealer.seal(
-            Type.JOURNAL,
-            subjects.audience_journal(run),
-            body,
-            now_ms=int(self.clock.now() * 1000),
-            ttl_s=0,
-            context=run_bytes(run),
-            flags=FLAG_JOURNAL,
-        )
+        return seal_pack(self._sealer, run, records, chain, now_ms=int(self.clock.now() * 1000))
 
     def open_record(self, run: str, data: bytes, at_ms: int) -> tuple[Header, list[Record]]:
         """The records of a journal message: `open_pack` without the link.
@@ -543,31 +515,7 @@ class Endpoint:
         Raises:
             Rejected: it is not what a coordinator of this swarm wrote for this run; E_VERSION: it was, and a newer zwerm is needed to read it.
         """
-        from protocol.records import RECORDS_VERSION, Chain
-
-        accepted = self.verifier.verify_stored(
-            data,
-            audience=audience_hash(subjects.audience_journal(run)),
-            types=frozenset({int(Type.JOURNAL)}),
-            at_ms=at_ms,
-        )
-        if accepted.header.context != run_bytes(run):
-            raise self.verifier.refuse_accepted(accepted, "E_AUD")
-        try:
-            items = cast("list[Any]", self._decode(accepted))
-        except Rejected as error:
-            if error.code == "E_SCHEMA":
-                _refuse_newer(accepted.body)
-            raise
-        chain = items[0] if isinstance(items[0], Chain) else None
-        if chain is not None and chain.version > RECORDS_VERSION:
-            _refuse_newer(accepted.body)
-        records = items[1:] if chain is not None else items
-        if not records or any(isinstance(record, Chain) for record in records):
-            raise self.verifier.refuse_accepted(
-                accepted, "E_SCHEMA", "a link stands at the beginning, before records"
-            )
-        return Pack(accepted.header, chain, records)
+        return open_pack(self.verifier, run, data, at_ms)
 
     def seal_head(self, head: Head) -> bytes:
         """The checkpoint of a run's journal, signed, flagged as stored."""
@@ -614,22 +562,3 @@ class Endpoint:
         if node is None:
             raise Rejected("E_SENDER", f"no member is known by the bus key {route.to}")
         return subjects.audience(route, node)
-
-
-def _refuse_newer(body: bytes) -> None:
-    """Say which version of records a journal message needs, if it is one that this program does not know.
-
-    Raises:
-        Rejected: E_VERSION.
-    """
-    from protocol.records import RECORDS_VERSION
-
-    items = unpack(body, max_nodes=BODY_NODES_MAX[Type.JOURNAL])
-    first = items[0] if isinstance(items, list) and items else None
-    version = first.get("version") if isinstance(first, dict) and first.get("k") == "chain" else None
-    if type(version) is int and version > RECORDS_VERSION:
-        raise Rejected(
-            "E_VERSION",
-            f"it was written with version {version} of the records, and this zwerm reads versions up to {RECORDS_VERSION}",
-            "Update zwerm on this device.",
-        )

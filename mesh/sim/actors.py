@@ -8,10 +8,12 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Protocol
 
 from protocol.plan import Plan
+from protocol.verify import Verifier
 
 from ..errors import MeshError
 from .disk import SimFile
 from .network import Mail, Peer
+from .store import Entry, Head
 
 if TYPE_CHECKING:
     from .world import World
@@ -101,6 +103,26 @@ class AgentActor(Actor, Protocol):
         ...
 
 
+class Journals(Protocol):
+    """Who reads journals as the daemon does, so that the world is halted by what would halt a run."""
+
+    def follow(self, verifier: Verifier, run: str) -> Callable[[Entry], None]:
+        """What to call with each message of a run in the moment in which it holds.
+
+        Raises:
+            Broken: (what is returned) the message does not follow from those before it.
+        """
+        ...
+
+    def read(self, verifier: Verifier, run: str, entries: Sequence[Entry], head: Head | None) -> str:
+        """How a run ended, by its whole journal ("" if it did not).
+
+        Raises:
+            Broken: it does not hang together, or ends before the board's checkpoint.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Cast:
     """Who makes the actors. `points`: the names at which each kind may die."""
@@ -108,6 +130,7 @@ class Cast:
     coordinator: Callable[[World, Peer], CoordinatorActor]
     agent: Callable[..., AgentActor]
     points: Callable[[], Sequence[str]]
+    journals: Journals
 
 
 def find_cast() -> Cast:
@@ -121,4 +144,4 @@ def find_cast() -> Cast:
         if name not in found:
             raise ActorsMissing(name)
     coordinator, agent = found["coordinator"], found["agent"]
-    return Cast(coordinator, agent, lambda: (*coordinator.points, *agent.points))
+    return Cast(coordinator, agent, lambda: (*coordinator.points, *agent.points), coordinator)

@@ -74,6 +74,8 @@ class Peer:
     session: bytes = b""
     sealer: Sealer | None = None
     verifier: Verifier | None = None
+    pen: Sealer | None = None
+    """Seals what is stored; journals are sealed in every world."""
     refused: Counter[str] = field(default_factory=Counter)
     """Refused envelopes by code, over all lives of its process."""
 
@@ -94,6 +96,8 @@ class Network:
         self._door = door
         self._thrifty = thrifty
         self._directory = Directory()
+        self.reader = Verifier(_SWARM8, self._directory, RULES)
+        """Reads what is stored, for everybody: it knows the members, and keeps nothing of what it read."""
         self.messages = 0
         """Envelopes published about work."""
         self.bytes = 0
@@ -131,6 +135,7 @@ class Network:
         peer.up = True
         peer.clock.started()
         peer.session = self._timeline.rng.getrandbits(64).to_bytes(8, "big")
+        peer.pen = Sealer(peer.key, _SWARM8, _SERIAL, peer.session)
         if self._door == "none":
             return
         peer.sealer = Sealer(peer.key, _SWARM8, _SERIAL, peer.session)
@@ -142,6 +147,7 @@ class Network:
         if peer.verifier is not None:
             peer.refused += peer.verifier.counts
             peer.verifier = peer.sealer = None
+        peer.pen = None
 
     # --- links ---
 

@@ -7,6 +7,7 @@ that `linear` can judge whether one order of all of it exists.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple, TypeAlias, TypeVar
@@ -35,6 +36,13 @@ class Entry:
     records: Sequence[Record]
     writer: str
     at: float
+    raw: bytes
+    """The message itself, as it is stored: sealed, and linked to the one before."""
+
+    @property
+    def at_ms(self) -> int:
+        """When the store took it, by its own clock."""
+        return int(self.at * 1000)
 
 
 class Head(NamedTuple):
@@ -43,6 +51,10 @@ class Head(NamedTuple):
     owner: str
     epoch: int
     closed: bool = False
+    seq: int = 0
+    """The checkpoint: the last message that its owner was told to be there, its digest, and the records until then."""
+    records: int = 0
+    digest: bytes = b""
 
 
 class Value(NamedTuple):
@@ -87,6 +99,7 @@ class _Request:
     token: Hashable
     records: Sequence[Record]
     expected: int
+    raw: bytes
     answer: Callable[[Answer], None]
     call: Call = field(init=False)
 
@@ -104,6 +117,7 @@ class Store:
         self.calls: dict[str, list[Call]] = {}
         """By run: every append as its client saw it."""
         self.heads: dict[str, Head] = {}
+        self._counts: dict[str, int] = {}
         self._values: dict[str, Value] = {}
         self._leases: dict[str, Held] = {}
         self._lease_at: dict[str, float] = {}
@@ -121,12 +135,13 @@ class Store:
         token: Hashable,
         records: Sequence[Record],
         expected: int,
+        raw: bytes,
         answer: Callable[[Answer], None],
     ) -> Call:
         """Ask for an append. `answer` is called when, and if, the store's answer comes. Returns the call as it is kept."""
         call = Call(peer.name, token, expected, self._timeline.elapsed)
         self.calls.setdefault(run, []).append(call)
-        request = _Request(peer, life, run, token, records, expected, answer)
+        request = _Request(peer, life, run, token, records, expected, raw, answer)
         request.call = call
         if peer.mute:
             return call
@@ -206,6 +221,7 @@ class Store:
                 request.records,
                 f"{request.peer.name}/{request.life}",
                 self._timeline.now,
+                request.raw,
             )
             self.logs.setdefault(run, []).append(entry)
             self._head(run, entry)
@@ -221,11 +237,17 @@ class Store:
         )
 
     def _head(self, run: str, entry: Entry) -> None:
+        """What the owner of a run puts on the board, once it knows that the message is there."""
         for record in entry.records:
             if isinstance(record, (RunOpened, Owned)):
                 self.heads[run] = Head(record.owner, record.epoch)
             elif isinstance(record, RunClosed):
                 self.heads[run] = self.heads[run]._replace(closed=True)
+        before = self._counts.get(run, 0)
+        self._counts[run] = before + len(entry.records)
+        self.heads[run] = self.heads[run]._replace(
+            seq=entry.seq, records=self._counts[run], digest=hashlib.sha256(entry.raw).digest()
+        )
 
     def _answered(self, request: _Request, result: Answer) -> None:
         request.answer(result)

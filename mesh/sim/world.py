@@ -122,6 +122,8 @@ class World:
         self.spending = Spending(seed, budgets or draw_budgets(seed, some, faults.bounded), self.tally)
         self.admins = Admins(self)
         self.cast = cast or find_cast()
+        self._tails: dict[str, Callable[[Entry], None]] = {}
+        """What follows each run's journal along its hash chain."""
         count = nodes or self.rng.randint(2, 4)
         desks = coordinators or (1 if plans or not faults.until_s else 1 + seed % 3)
         self.coordinators: list[CoordinatorActor] = [
@@ -212,6 +214,10 @@ class World:
         return all(agent.gone or agent.settled for agent in self.agents)
 
     def _written(self, run: str, entry: Entry) -> None:
+        tail = self._tails.get(run)
+        if tail is None:
+            tail = self._tails[run] = self.cast.journals.follow(self.network.reader, run)
+        tail(entry)
         for record in entry.records:
             self.ledger.durable(run, record, entry.writer)
             self.tally.durable(run, record, self.timeline.elapsed)
@@ -253,6 +259,12 @@ class World:
             raise Broken(f"the run after the trouble ended as {self.ledger.closed[self.last]}")
         if self.last and self.tally.stuck_most_s > _STUCK_MOST_S:
             raise Broken(f"a wedged attempt held its subtask for {self.tally.stuck_most_s:.0f} s")
+        for run, outcome in self.ledger.closed.items():
+            found = self.cast.journals.read(
+                self.network.reader, run, self.store.logs[run], self.store.heads[run]
+            )
+            if found != outcome:
+                raise Broken(f"run {run} ended as {outcome}, and its journal is read as {found or 'open'}")
         for run, calls in self.store.calls.items():
             why = one_order([entry.token for entry in self.store.logs.get(run, ())], calls)
             if why:

@@ -320,6 +320,33 @@ def halt_in_the_queue(patch: Patch) -> None:
     patch.setattr(Waiting, "put", lambda self, event: self._events.append(event))
 
 
+def tail_lost(patch: Patch) -> None:
+    """The store acknowledges an append, and then loses it."""
+    head = Store._head
+
+    def forgetful(self: Store, run: str, entry: Any) -> None:
+        head(self, run, entry)
+        if entry.seq == _LOST:
+            self.logs[run].pop()
+
+    patch.setattr(Store, "_head", forgetful)
+
+
+def gap(patch: Patch) -> None:
+    """The store loses a message in the middle of a journal."""
+    head = Store._head
+
+    def forgetful(self: Store, run: str, entry: Any) -> None:
+        head(self, run, entry)
+        if entry.seq == _LOST:
+            del self.logs[run][_LOST // 2]
+
+    patch.setattr(Store, "_head", forgetful)
+
+
+_LOST: Final = 6
+"""The message of a run at which something is lost."""
+
 BUGS: dict[str, Callable[[Patch], None]] = {
     bug.__name__: bug
     for bug in (
@@ -352,6 +379,8 @@ BUGS: dict[str, Callable[[Patch], None]] = {
         old_order_rules,
         store_not_asked,
         halt_in_the_queue,
+        tail_lost,
+        gap,
     )
 }
 _WORLD: Final = Faults(power_cuts=2, wedge=0.15)
