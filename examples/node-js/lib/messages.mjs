@@ -3,7 +3,10 @@ import fs from "node:fs";
 import { bool, listOf, matching } from "./fields.mjs";
 import { decode, need } from "./wire.mjs";
 
-const spec = fs.readFileSync(new URL("../../../protocol/SPEC.md", import.meta.url), "utf8");
+// Beside this folder if somebody took it along, otherwise where it lies in the repository.
+const place = [new URL("../SPEC.md", import.meta.url), new URL("../../../protocol/SPEC.md", import.meta.url)].find((url) => fs.existsSync(url));
+if (!place) throw new Error("SPEC.md is missing: put protocol/SPEC.md of the swarm's repository beside main.mjs");
+const spec = fs.readFileSync(place, "utf8");
 function rows(title, head) {
   const lines = spec.split(`\n${title}\n`)[1].split("\n");
   const from = lines.findIndex((line) => line.startsWith(`| ${head} |`)) + 2;
@@ -16,7 +19,7 @@ for (const [title, head] of [["### Fields", "item"], ["## Records", "record"], [
   for (const [name, fields] of rows(title, head))
     layouts.set(name, fields === "none" ? [] : fields.split("; ").map((part) => {
       const [, key, type, fallback] = part.match(/^(\w+): (.+?)(?: = (.+))?$/);
-      return { key, test: tester(type), required: fallback === undefined };
+      return { key, type, fallback, test: tester(type), required: fallback === undefined };
     }));
 export function holdsItem(name, v, also = []) {
   if (!(v instanceof Map)) return false;
@@ -49,12 +52,40 @@ function tester(type) {
     default: return (v) => holdsItem(type, v);
   }
 }
-const kinds = new Map(rows("### Types", "code").map(([code, name, , , , values]) => [parseInt(code, 16), { name, values: Number(count(values)) }]));
-export function openMessage(type, data) {
+const kinds = new Map(rows("### Types", "code").map(([code, name, roles, subjects, bytes, values]) => [parseInt(code, 16), {
+  name, roles: roles.split(", "), subjects: subjects.split(", "), bytes: Number(count(bytes)), values: Number(count(values)),
+}]));
+const codes = new Map([...kinds].map(([code, { name }]) => [name, code]));
+export const nameOf = (type) => kinds.get(type)?.name;
+export const codeOf = (name) => codes.get(name);
+export const bytesOf = (type) => kinds.get(type)?.bytes ?? 0;
+export const typesOn = (subject) => new Set([...kinds].filter(([, kind]) => kind.subjects.includes(subject)).map(([code]) => code));
+const ANY = ["agent", "coordinator", "client", "bus", "enroller", "admin", "observer"];
+export const maySay = (type, roles) => kinds.get(type).roles.some((role) => (role === "any" ? roles.some((own) => ANY.includes(own)) : roles.includes(role)));
+
+/** The items of a body, as they were decoded; E_BODY or E_SCHEMA. */
+export function openItems(type, data) {
   const { name, values } = kinds.get(type), body = decode(data, values);
   const alone = type > 0x300 && type <= 0x380;
   const one = name !== "journal" ? (v) => holdsItem(name, v)
     : (v) => v instanceof Map && layouts.has(v.get("k")) && tester("Time")(v.get("at_ms")) && holdsItem(v.get("k"), v, ["k", "at_ms"]);
   need(listOf(one, 1, alone ? 1 : name === "journal" ? 256 : 250)(body), "E_SCHEMA");
-  return { items: body.length };
+  return body;
+}
+/** What a program works with: objects for maps, numbers where they are exact, every default filled in (MSG-1). */
+export const readItems = (type, data) => openItems(type, data).map((item) => complete(nameOf(type), item));
+export function loose(v) {
+  if (typeof v === "bigint") return BigInt(Number(v)) === v ? Number(v) : v;
+  if (Array.isArray(v)) return v.map(loose);
+  return v instanceof Map ? Object.fromEntries([...v].map(([key, item]) => [key, loose(item)])) : v;
+}
+const WORDS = { nil: null, true: true, false: false, "[]": [], "{}": new Map(), '""': "", "no bytes": Buffer.alloc(0) };
+const standard = (text) => (text in WORDS ? WORDS[text] : /^[\d,^]+$/.test(text) ? count(text) : text);
+function complete(type, v) {
+  if (v === null) return null;
+  if (type.endsWith(" or nil")) return complete(type.slice(0, -7), v);
+  const inner = type.match(/^list .*? of (.+)$/)?.[1];
+  if (inner) return v.map((item) => complete(inner, item));
+  if (!layouts.has(type)) return loose(v);
+  return Object.fromEntries(layouts.get(type).map((f) => [f.key, complete(f.type, v.has(f.key) ? v.get(f.key) : standard(f.fallback))]));
 }

@@ -1,7 +1,7 @@
 // Who belongs to a swarm: objects, charters, certificates, invite records, enrolment, halts, revocations (OBJ, CHA, CERT, INV-7, ENR, REV).
 import { certificateSchema, charterSchema, distinct, read, recordSchema, requestSchema } from "./fields.mjs";
 import { holdsItem } from "./messages.mjs";
-import { cat, checkBox, checkKey, decode, hex, holds, keyId, need, refuse, same, sha, unseal } from "./wire.mjs";
+import { cat, checkBox, checkKey, decode, holds, keyId, need, refuse, same, sha, unseal } from "./wire.mjs";
 
 const OBJECT = "\xffswarm-obj-v1\0";
 function frame(raw) {
@@ -43,7 +43,7 @@ function openCharter(raw, before) {
     },
   };
 }
-function openChain(chain, swarmId) {
+export function openChain(chain, swarmId) {
   need(chain.length > 0, "E_CHAIN");
   let before, prev = Buffer.alloc(32);
   const issuers = new Map();
@@ -68,7 +68,7 @@ function openChain(chain, swarmId) {
     return found;
   }
   const key = (id) => issuers.get(id.toString("hex"))?.pub ?? refuse("E_ISSUER");
-  return { grant, key, swarmId, hash: prev };
+  return { grant, key, swarmId, hash: prev, n: Number(before.n), name: before.name, issuers: before.own, bus: before.bus.map((b) => b.get("url")) };
 }
 export function openRevocations(raw, charter) {
   const head = frame(raw);
@@ -78,9 +78,9 @@ export function openRevocations(raw, charter) {
   const wide = (entry) => ["node", "issuer"].includes(entry.get("kind"));
   need(list.get("revoked").every((entry) => entry.get("id").length === (wide(entry) ? 16 : 8)), "E_SCHEMA");
   charter.grant(head.issuer, list.get("issued"));
+  return list;
 }
 const within = (some, all) => some.every((item) => all.includes(item));
-export const chainOf = (given) => openChain(given.chain.map(hex), hex(given.swarm_id));
 export function openHalt(raw, certificate, charter) {
   const by = openCertificate(certificate, charter, null);
   const order = decode(openObject(raw, 8, by.sig));
@@ -88,6 +88,7 @@ export function openHalt(raw, certificate, charter) {
   need(same(order.get("swarm"), charter.swarmId), "E_SWARM");
   inItsTime(by, order.get("at"));
   need(by.ro.includes("admin"), "E_ROLE");
+  return { order, by };
 }
 function inItsTime(c, now) {
   need(now + 30n >= c.nbf, "E_NOT_YET");

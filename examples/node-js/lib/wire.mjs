@@ -1,6 +1,8 @@
 // What everything on the wire is made of, from SPEC.md alone: keys and signatures (KEY), sealing (SEAL), bodies (BODY).
 import crypto from "node:crypto";
 
+// Counterpart: pack.mjs writes bodies.
+
 export class Refused extends Error {}
 export const refuse = (code) => { throw new Refused(code); };
 export const need = (condition, code) => { if (!condition) refuse(code); };
@@ -34,6 +36,12 @@ export function holds(key, signature, data) {
   if (signature.length !== 64 || smallOrder(signature.subarray(0, 32))) return false;
   return crypto.verify(null, data, crypto.createPublicKey(asKey("302a300506032b6570032100", key, "spki")), signature);
 }
+/** A private Ed25519 key from its 32-byte seed; the seed stays in here (KEY-5). */
+export function signer(seed) {
+  const key = crypto.createPrivateKey(asKey("302e020100300506032b657004220420", seed, "pkcs8"));
+  const own = crypto.createPublicKey(key).export({ format: "der", type: "spki" }).subarray(12);
+  return { public: own, sign: (...parts) => crypto.sign(null, cat(...parts), key) };
+}
 export const keyId = (key) => sha("swarm-key-id-v1\0", key).subarray(0, 16);
 
 // --- sealing (SEAL): HPKE base mode, X25519, HKDF-SHA256, ChaCha20-Poly1305 ---
@@ -48,15 +56,22 @@ export function checkBox(key) {
   need(key.length === 32, "E_KEY");
   try { exchange(Buffer.alloc(32, 1), key); } catch { refuse("E_KEY"); }
 }
+export const boxPublic = (seed) => crypto.createPublicKey(xPrivate(seed)).export({ format: "der", type: "spki" }).subarray(12);
+function cipherKey(dh, enc, receiver, info) {
+  const shared = expand(extract("", KEM, "eae_prk", dh), KEM, "shared_secret", cat(enc, receiver), 32);
+  const context = cat("\0", extract("", SUITE, "psk_id_hash", ""), extract("", SUITE, "info_hash", info));
+  const secret = extract(shared, SUITE, "secret", "");
+  return [expand(secret, SUITE, "key", context, 32), expand(secret, SUITE, "base_nonce", context, 12), { authTagLength: 16 }];
+}
+export function seal(receiver, plaintext, info) {
+  const seed = crypto.randomBytes(32), enc = boxPublic(seed);
+  const close = crypto.createCipheriv("chacha20-poly1305", ...cipherKey(exchange(seed, receiver), enc, receiver, info));
+  return cat(enc, close.update(plaintext), close.final(), close.getAuthTag());
+}
 export function unseal(seed, sealed, info) {
   try {
     const enc = sealed.subarray(0, 32);
-    const own = crypto.createPublicKey(xPrivate(seed)).export({ format: "der", type: "spki" }).subarray(12);
-    const shared = expand(extract("", KEM, "eae_prk", exchange(seed, enc)), KEM, "shared_secret", cat(enc, own), 32);
-    const context = cat("\0", extract("", SUITE, "psk_id_hash", ""), extract("", SUITE, "info_hash", info));
-    const secret = extract(shared, SUITE, "secret", "");
-    const options = { authTagLength: 16 };
-    const open = crypto.createDecipheriv("chacha20-poly1305", expand(secret, SUITE, "key", context, 32), expand(secret, SUITE, "base_nonce", context, 12), options);
+    const open = crypto.createDecipheriv("chacha20-poly1305", ...cipherKey(exchange(seed, enc), enc, boxPublic(seed), info));
     open.setAuthTag(sealed.subarray(-16));
     return cat(open.update(sealed.subarray(32, -16)), open.final());
   } catch { return refuse("E_DECRYPT"); }
