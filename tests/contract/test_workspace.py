@@ -234,6 +234,7 @@ async def test_every_member_reads_what_enrollers_publish_in_the_swarm_bucket(wor
 # -- artifacts -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("ART-3")
 @pytest.mark.parametrize("size", [0, 1, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 5 * CHUNK_BYTES + 17])
 async def test_content_of_any_size_comes_back_as_it_was(world, size, tmp_path):
     key = world.key()

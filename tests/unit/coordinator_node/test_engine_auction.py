@@ -180,10 +180,14 @@ def test_no_node_is_given_more_than_its_slots_and_a_queue_of_that_length() -> No
     assert "withdrawn" in desk.rejects("a")
 
 
-def test_when_everybody_is_full_the_work_waits_and_is_announced_when_a_slot_is_free(desk: Playbook) -> None:
+@pytest.mark.requirement("MSG-21")
+@pytest.mark.parametrize("code", ["E_SLOTS", "E_LOAD", "E_DRAINING", "E_HALTED", "E_DISK_FULL"])
+def test_when_everybody_is_full_the_work_waits_and_is_announced_when_a_slot_is_free(
+    desk: Playbook, code: str
+) -> None:
     desk.submit()
     for name in "abc":
-        desk.decline(name, code="E_SLOTS")
+        desk.decline(name, code=code)
     assert "subtask.unbid" not in desk.kinds()
     first = len(desk.said(Announce))
     desk.wait(0.5)

@@ -270,6 +270,28 @@ def test_nodes_that_stop_politely_say_nothing_about_the_work() -> None:
     assert len(fail_on_more) == 5
 
 
+@pytest.mark.requirement("MSG-21")
+@pytest.mark.parametrize(
+    ("code", "blamed"),
+    [
+        ("E_SHUTDOWN", False),
+        ("E_HALTED", False),
+        ("E_DISK_FULL", False),
+        ("E_RESTARTED", False),
+        ("E_CANCELLED", False),
+        ("E_BUDGET", False),
+        ("E_WORK", True),
+    ],
+)
+def test_some_codes_of_a_failure_say_nothing_about_how_good_the_node_is(code: str, blamed: bool) -> None:
+    desk = Playbook()
+    desk.nodes("a", "b")
+    desk.submit(a_plan(a_subtask("one")))
+    fail_on(desk, ("a", code))
+    capability = desk.subtask().skeleton.capability
+    assert (desk.engine.history.of(node_id("a"), capability).failed > 0) == blamed
+
+
 def test_work_that_failed_on_one_node_only_goes_to_another_before_it_is_set_aside() -> None:
     desk = Playbook()
     desk.nodes("a")
