@@ -63,6 +63,8 @@ class Board:
         self._now = now
         self._session = os.urandom(8)
         self._revision = 0
+        self._unconfirmed: dict[bytes, float] = {}
+        """What was sent since the last confirmed renewal, and when that was asked for."""
         self._seen = 0
         """Revision up to which the board was read."""
         self._leases: dict[str, Lease] = {}
@@ -156,6 +158,7 @@ class Board:
             MeshError: not confirmed; our time runs on.
         """
         asked, value = self._clock.monotonic(), self._value()
+        self._unconfirmed.setdefault(value, asked)
         try:
             async with asyncio.timeout(max(1.0, self._core.ttl_s / 2)):
                 if self._revision == 0:
@@ -166,12 +169,17 @@ class Board:
                         self._revision = await self._kv.put(self._key, value, entry.revision)
                 else:
                     self._revision = await self._kv.put(self._key, value, self._revision)
-        except WriteConflict:
-            # A renewal that was not confirmed did arrive; or another process uses our identity, and the journal settles who writes.
-            self._revision = 0
-            raise StoreUnavailable("our lease is not as we left it") from None
+        except WriteConflict as conflict:
+            arrived = self._unconfirmed.get(conflict.data or b"")
+            if arrived is None:  # another process uses our identity, and the journal settles who writes
+                self._revision = 0
+                self._unconfirmed.clear()
+                raise StoreUnavailable("our lease is not as we left it") from None
+            # One of ours whose confirmation we did not wait for: on a bad link there would be no time to ask again.
+            self._revision, asked = conflict.revision, arrived
         except TimeoutError:
             raise StoreUnavailable("our lease could not be renewed in time") from None
+        self._unconfirmed.clear()
         self._core.renewed(asked)
 
     def _value(self) -> bytes:

@@ -1,4 +1,4 @@
-"""Chaos by the hundred: `python -m tests.chaos.run --what coordinator|worker|bus|cluster|partition --count N [--seed S] [--tally FILE]`.
+"""Chaos by the hundred: `python -m tests.chaos.run --what coordinator|worker|bus|cluster|link|partition --count N [--seed S] [--tally FILE]`.
 
 Without --what, or with --count 0, it only adds up the tally files that are given. Exit code 1: something failed.
 """
@@ -16,6 +16,7 @@ from typing import Any
 from .buses import bus_kills
 from .cluster import cluster_kills
 from .coordinators import coordinator_kills
+from .links import slow_links
 from .partitions import partitions
 from .tally import Tally, totals
 from .trial import Trial, play, quiet_logs
@@ -38,6 +39,7 @@ KINDS: dict[str, Kind] = {
     "worker": Kind(lambda _: worker_kills(), 20, lambda n: 120 + 25.0 * n),
     "bus": Kind(lambda options: bus_kills(desks=options.desks), 10, lambda n: 180 + 30.0 * n),
     "cluster": Kind(lambda options: cluster_kills(desks=max(2, options.desks)), 12, lambda n: 240 + 60.0 * n),
+    "link": Kind(lambda options: slow_links(desks=max(2, options.desks)), 10, lambda n: 180 + 40.0 * n),
     "partition": Kind(lambda options: partitions(desks=options.desks), 12, lambda n: 240 + 60.0 * n),
 }
 

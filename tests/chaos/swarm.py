@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -307,8 +307,9 @@ async def chaos_swarm(
     bind: str = "loopback",
     at_bus: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
     inside: Callable[[str], Sequence[str]] = lambda _name: (),
+    through: Callable[[Node], Awaitable[None]] | None = None,
 ) -> AsyncIterator[Chaos]:
-    """A swarm with the bus, each coordinator and each agent on a device of its own, all up; everything is gone afterwards."""
+    """`through` is told each device but the bus before it starts, and may put something between both. A swarm with the bus, each coordinator and each agent on a device of its own, all up; everything is gone afterwards."""
     shape = shape or Shape()
     folder.mkdir(parents=True, exist_ok=True)
     home = Home(folder / "bus")
@@ -342,6 +343,8 @@ async def chaos_swarm(
                 node.home.write("config.toml", shape.agent.encode())
                 chaos.agents.append(node)
         for node in (*chaos.coordinators, *chaos.agents):
+            if through is not None:
+                await through(node)
             node.start()
         for node in (*chaos.coordinators, *chaos.agents):
             await node.serving()

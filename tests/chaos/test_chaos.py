@@ -5,6 +5,7 @@ import pytest
 from tests.chaos.buses import bus_kills
 from tests.chaos.cluster import cluster_kills
 from tests.chaos.coordinators import coordinator_kills
+from tests.chaos.links import slow_links
 from tests.chaos.partitions import partitions
 from tests.chaos.test_small import check, needs_namespaces
 from tests.chaos.workers import worker_kills
@@ -27,6 +28,10 @@ def test_buses_killed_under_load():
 
 def test_coordinators_and_servers_of_a_cluster_killed():
     check("cluster", cluster_kills(), 106, 8)
+
+
+def test_links_that_are_far_lossy_narrow_or_stand_still():
+    check("link", slow_links(), 107, 10)
 
 
 @needs_namespaces

@@ -11,6 +11,7 @@ from mesh.sim import World
 from tests.chaos.buses import bus_kills
 from tests.chaos.cluster import TAKEN_S, cluster_kills
 from tests.chaos.coordinators import SMALL_POINTS, coordinator_kills
+from tests.chaos.links import LINKS, slow_links
 from tests.chaos.partitions import partitions
 from tests.chaos.trial import Trial, play, quiet_logs
 from tests.chaos.workers import worker_kills
@@ -51,6 +52,10 @@ def test_a_killed_bus_loses_nothing_that_it_acknowledged():
 def test_a_coordinator_killed_together_with_a_server_of_the_cluster_loses_its_runs_to_another_within_20_seconds():
     [line] = check("cluster", cluster_kills(kinds=("coordinator and the journal's leader",)), 4, 1)
     assert 0 < line["times"]["takeover_with_server_s"] <= TAKEN_S
+
+
+def test_bad_links_lose_and_double_nothing_and_nobody_is_called_dead():
+    check("link", slow_links(each_s=6.0), 5, len(LINKS))
 
 
 @needs_namespaces

@@ -11,6 +11,8 @@ import pytest
 
 from coordinator_node.journal_store import read_run
 from coordinator_node.node import CoordinatorRole
+from coordinator_node.ownership import Ownership
+from coordinator_node.ownership_board import Board
 from mesh.clock import SystemClock
 from mesh.errors import StoreUnavailable
 from protocol import subjects
@@ -114,6 +116,54 @@ async def test_a_coordinator_renews_its_lease_and_deletes_it_when_it_stops(pair:
     assert east.others() == ["west"]
     await pair.team.stop("east")
     assert await board.get(key) is None
+
+
+class Deaf:
+    """The board of somebody whose writes arrive and whose confirmations do not."""
+
+    def __init__(self, kv: Any) -> None:
+        self._kv = kv
+        self.reads = 0
+
+    async def put(self, key: str, value: bytes, expected: int) -> int:
+        await self._kv.put(key, value, expected)
+        raise TimeoutError
+
+    async def get(self, key: str) -> Any:
+        self.reads += 1
+        return await self._kv.get(key)
+
+
+@pytest.mark.requirement("OWN-1")
+async def test_a_renewal_that_arrived_counts_from_its_asking_though_its_confirmation_was_lost(
+    pair: Pair,
+) -> None:
+    endpoint = pair.desks["west"].endpoint
+    core = Ownership("ab" * 32, 60.0)
+    board = Board(endpoint, core, lambda: None, lambda _run: 0, endpoint.clock.now)
+    kv, key = endpoint.kv, f"owner.{core.node}"
+    board._key = key  # not the one that the coordinator itself renews
+    await board.begin()
+    board._kv = deaf = Deaf(kv)  # type: ignore[assignment]
+    before = endpoint.clock.monotonic()
+    with pytest.raises(StoreUnavailable, match="in time"):
+        await board._renew()
+    after = endpoint.clock.monotonic()
+    board._kv = kv
+    await board._renew()
+    entry = await kv.get(key)
+    assert entry is not None
+    assert board._revision == entry.revision
+    assert deaf.reads == 0
+    assert core._until is not None
+    assert before + 54.0 <= core._until <= after + 54.0
+    # What another process with our keys wrote is no renewal of ours.
+    await kv.put(key, b"somebody else", entry.revision)
+    with pytest.raises(StoreUnavailable, match="as we left it"):
+        await board._renew()
+    await board._renew()
+    await board.leave()
+    assert await kv.get(key) is None
 
 
 @pytest.mark.requirement("OWN-3")
