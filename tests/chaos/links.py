@@ -17,7 +17,7 @@ from tests.support.slow_link import GOOD, Quality, SlowLink
 from .swarm import Node, Shape, chaos_swarm
 from .trial import Batch, Blow, Trial, busy
 
-__all__ = ["FALSE_DEAD_MAX", "LINKS", "slow_links"]
+__all__ = ["FALSE_DEAD_MAX", "LINKS", "count_false_dead", "slow_links"]
 
 FALSE_DEAD_MAX = 0.001
 """The share of attempts that may be given up although their node lives and works."""
@@ -54,7 +54,8 @@ def slow_links(*, desks: int = 2, hands: int = 4, each_s: float = 12.0) -> Trial
                 batch.verdict.counts[how] += 1
             cables.mend()
             people.problems += [f"{node.name} ended" for node in chaos.nodes if not node.alive]
-        _measure(batch, cables)
+        count_false_dead(batch)
+        batch.verdict.counts["carried_kib"] = sum(link.carried for link in cables.links.values()) >> 10
 
     return trial
 
@@ -122,7 +123,7 @@ class Cables:
         await asyncio.sleep(self._rng.uniform(0.5, 1.5))
 
 
-def _measure(batch: Batch, cables: Cables) -> None:
+def count_false_dead(batch: Batch) -> None:
     """How many attempts were given up for dead, and runs taken from coordinators, although nobody had died; and while which link was bad."""
     records = [
         (message.at_ms / 1000, record)
@@ -141,7 +142,6 @@ def _measure(batch: Batch, cables: Cables) -> None:
             taken[how] += 1
     batch.verdict.counts["false_dead"] = dead.total()
     batch.verdict.counts["taken_over"] = taken.total()
-    batch.verdict.counts["carried_kib"] = sum(link.carried for link in cables.links.values()) >> 10
     if dead.total() > awards * FALSE_DEAD_MAX:
         batch.verdict.problems.append(f"{dict(dead)} of {awards} attempts were given up for dead")
     # A coordinator that is not heard for longer than its lease is replaced, and rightly so.

@@ -24,7 +24,7 @@ from .load import Load, mixed
 from .swarm import Chaos, Node, Shape, chaos_swarm, until
 from .trial import Batch, Blow, Trial, busy
 
-__all__ = ["HEALS_S", "KINDS", "Cut", "partitions"]
+__all__ = ["HEALS_S", "KINDS", "Cut", "inside", "partitions"]
 
 HEALS_S = 10.0
 """So long after a network is whole again everybody must be heard."""
@@ -40,15 +40,15 @@ def partitions(
 
     async def trial(folder: Path, batch: Batch, count: int) -> None:
         names = ["bus", *(f"desk{n + 1}" for n in range(desks)), *(f"hand{n + 1}" for n in range(hands))]
-        with network([*names, _EYE]) as hosts, _inside(hosts[_EYE]):
+        with network([*names, _EYE]) as hosts, inside(hosts[_EYE]):
 
-            def inside(name: str) -> list[str]:
+            def within(name: str) -> list[str]:
                 return hosts[name].inside
 
             shape = Shape(coordinators=desks, agents=hands)
             async with (
                 chaos_swarm(
-                    folder, shape, bind="lan", at_bus=lambda: _inside(hosts["bus"]), inside=inside
+                    folder, shape, bind="lan", at_bus=lambda: inside(hosts["bus"]), inside=within
                 ) as chaos,
                 busy(chaos, batch, at_once=3, width=(8, 16), ms=(50, 400)) as people,
             ):
@@ -62,7 +62,7 @@ def partitions(
 
 
 @contextlib.contextmanager
-def _inside(host: Host) -> Iterator[None]:
+def inside(host: Host) -> Iterator[None]:
     """This thread (and what it starts) is on that host while the block runs."""
     libc = ctypes.CDLL(None, use_errno=True)
     own = os.open("/proc/thread-self/ns/net", os.O_RDONLY)

@@ -1,4 +1,4 @@
-"""Chaos by the hundred: `python -m tests.chaos.run --what coordinator|worker|bus|cluster|link|partition --count N [--seed S] [--tally FILE]`.
+"""Chaos by the hundred: `python -m tests.chaos.run --what coordinator|worker|bus|cluster|link|loss|partition --count N [--seed S] [--tally FILE]`.
 
 Without --what, or with --count 0, it only adds up the tally files that are given. Exit code 1: something failed.
 """
@@ -17,6 +17,7 @@ from .buses import bus_kills
 from .cluster import cluster_kills
 from .coordinators import coordinator_kills
 from .links import slow_links
+from .losses import packet_losses
 from .partitions import partitions
 from .tally import Tally, totals
 from .trial import Trial, play, quiet_logs
@@ -40,6 +41,7 @@ KINDS: dict[str, Kind] = {
     "bus": Kind(lambda options: bus_kills(desks=options.desks), 10, lambda n: 180 + 30.0 * n),
     "cluster": Kind(lambda options: cluster_kills(desks=max(2, options.desks)), 12, lambda n: 240 + 60.0 * n),
     "link": Kind(lambda options: slow_links(desks=max(2, options.desks)), 10, lambda n: 180 + 40.0 * n),
+    "loss": Kind(lambda options: packet_losses(desks=max(2, options.desks)), 6, lambda n: 180 + 40.0 * n),
     "partition": Kind(lambda options: partitions(desks=options.desks), 12, lambda n: 240 + 60.0 * n),
 }
 

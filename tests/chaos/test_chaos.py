@@ -6,6 +6,7 @@ from tests.chaos.buses import bus_kills
 from tests.chaos.cluster import cluster_kills
 from tests.chaos.coordinators import coordinator_kills
 from tests.chaos.links import slow_links
+from tests.chaos.losses import packet_losses
 from tests.chaos.partitions import partitions
 from tests.chaos.test_small import check, needs_namespaces
 from tests.chaos.workers import worker_kills
@@ -32,6 +33,11 @@ def test_coordinators_and_servers_of_a_cluster_killed():
 
 def test_links_that_are_far_lossy_narrow_or_stand_still():
     check("link", slow_links(), 107, 10)
+
+
+@needs_namespaces
+def test_packets_that_are_lost():
+    check("loss", packet_losses(), 108, 6)
 
 
 @needs_namespaces
