@@ -16,6 +16,8 @@ from mesh.verbs import HELP_SETTINGS, Session, command, run_async
 
 from .commands_demo import demo
 from .commands_halt import halt
+from .commands_models import models
+from .commands_secrets import secrets
 
 __all__ = ["COMMANDS"]
 
@@ -137,5 +139,5 @@ agents = click.Group(
     context_settings=HELP_SETTINGS,
 )
 
-COMMANDS: list[click.Command] = [agents, demo, halt]
+COMMANDS: list[click.Command] = [agents, demo, halt, models, secrets]
 """What the entry point `zwerm.commands` hands to the command line."""

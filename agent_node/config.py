@@ -133,7 +133,7 @@ class AgentEntry(_Section):
             self._check_command()
         if self.adapter in ("acp", "headless"):
             self._check_program()
-        if self.adapter in ("python", "command", "chat", "acp", "headless") and not self.names:
+        if self.adapter in ("python", "command", "chat", "local", "acp", "headless") and not self.names:
             raise ValueError('capability = "some.name" is missing')
         for word in self.argv or []:
             if "\0" in word:

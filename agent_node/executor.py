@@ -98,6 +98,7 @@ class Executor:
             dir=self._folder / f"{self._serial:06d}",
             missing=[item.model_dump() for item in award.missing],
             caps=least(award.caps, adapter.spec.caps),
+            output_schema=award.output_schema,
         )
         if not award.inputs and not award.partial:
             try:

@@ -22,7 +22,16 @@ from .errors import AgentError, ConfigError
 from .history import History
 from .policy import AgentSpec
 
-__all__ = ["NoSuchAgentError", "Tried", "find_agent", "look", "measured", "parse_params", "try_job"]
+__all__ = [
+    "NoSuchAgentError",
+    "Tried",
+    "configured",
+    "find_agent",
+    "look",
+    "measured",
+    "parse_params",
+    "try_job",
+]
 
 
 class NoSuchAgentError(AgentError):

@@ -133,6 +133,7 @@ def award(
         capability=subtask.skeleton.capability,
         agent=attempt.agent,
         params=content.of(subtask.skeleton.id).params,
+        output_schema=content.of(subtask.skeleton.id).output_schema,
         inputs=brief(state, content, subtask),
         missing=missing(state, content, subtask),
         lease_ms=attempt.lease_ms,
@@ -170,13 +171,15 @@ def award_bytes(state: RunState, subtask: SubtaskState, content: Brief) -> int:
     gaps = sum(
         150 + len(gap.name.encode()) + len(gap.message.encode()) for gap in missing(state, content, subtask)
     )
-    params = len(json.dumps(content.of(subtask.skeleton.id).params))
-    return named_bytes(brief(state, content, subtask)) + gaps + params
+    known = content.of(subtask.skeleton.id)
+    free = len(json.dumps([known.params, known.output_schema]))
+    return named_bytes(brief(state, content, subtask)) + gaps + free
 
 
 def award_values(item: Award) -> int:
     """About how many values an award is, so that not too many go into one message."""
-    return 16 + 8 * (len(item.inputs) + len(item.partial)) + 4 * len(item.missing) + values(item.params)
+    free = values(item.params) + values(item.output_schema)
+    return 16 + 8 * (len(item.inputs) + len(item.partial)) + 4 * len(item.missing) + free
 
 
 def values(value: object) -> int:

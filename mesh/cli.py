@@ -28,7 +28,7 @@ __all__ = ["GROUPS", "Cli", "main"]
 GROUPS: dict[str, tuple[str, ...]] = {
     "Swarm": ("init", "join", "invite", "nodes", "up", "down", "serve", "leave"),
     "Work": ("run", "runs", "events", "artifacts", "demo"),
-    "Agents": ("agents",),
+    "Agents": ("agents", "models", "secrets"),
     "Look after it": ("status", "doctor", "halt", "help"),
 }
 """The first help screen, in the order in which a newcomer needs the verbs."""

@@ -1,6 +1,6 @@
 """Adapters by name: what `adapter = "..."` in a node's configuration may say, and the agents that a node offers because of it.
 
-`python`, `command`, `chat` and `acp` are built in; other packages add theirs by the entry point group `zwerm.adapters`, a function
+`python`, `command`, `chat`, `local` and `acp` are built in; other packages add theirs by the entry point group `zwerm.adapters`, a function
 `(entry: AgentEntry, place: Place) -> Adapter`. An agent that cannot work on this device is left out, with the reason, and never offered half.
 """
 
@@ -26,12 +26,12 @@ from protocol.messages import Usage
 
 from .base import Adapter
 
-__all__ = ["Factory", "LeftOut", "Place", "build", "spec_of"]
+__all__ = ["Factory", "LeftOut", "Place", "build", "factory_of", "spec_of"]
 
 _MIB: Final = 1 << 20
 _QUICK: Final = Prior(0.001, 0.01)
 _PROCESS: Final = Prior(0.3, 0.5)
-_MODULES: Final = {"command": ".command", "chat": ".chat", "acp": ".acp"}
+_MODULES: Final = {"command": ".command", "chat": ".chat", "local": ".local", "acp": ".acp"}
 """Where the built-in ones are; imported when they are used."""
 BUILT_IN: Final = ("python", *_MODULES)
 NOOP: Final = "demo.noop"
@@ -116,13 +116,18 @@ def build(place: Place, functions: Iterable[Callable[..., Any]] = ()) -> tuple[l
     if section.noop:
         add("noop", lambda: _noop(place))
     for entry in place.config.agents:
-        add(entry.name, lambda entry=entry: _factory(entry)(entry, place))  # type: ignore[misc]
+        add(entry.name, lambda entry=entry: factory_of(entry)(entry, place))  # type: ignore[misc]
     for function in functions:
         add(getattr(function, "__name__", "function"), lambda function=function: _decorated(function, place))  # type: ignore[misc]
     return offered, left_out
 
 
-def _factory(entry: AgentEntry) -> Factory:
+def factory_of(entry: AgentEntry) -> Factory:
+    """What makes the adapter that an entry names.
+
+    Raises:
+        AdapterError: there is no such adapter.
+    """
     if entry.adapter == "python":
         return _python
     if entry.adapter in _MODULES:

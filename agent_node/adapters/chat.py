@@ -37,7 +37,7 @@ from mesh.clock import SystemClock
 from . import Place, spec_of
 from .base import Emit, Job, Made, Outcome
 
-__all__ = ["Chat", "from_entry"]
+__all__ = ["Chat", "from_entry", "make_chat"]
 
 _QUIET_S: Final = 60.0
 """A server may read for so long before it says the first word."""
@@ -50,6 +50,11 @@ _THINKING: Final = re.compile(r"\A\s*<think>.*?</think>\s*", re.DOTALL)
 def from_entry(entry: AgentEntry, place: Place) -> Chat:
     """The adapter for one `[[agents]]` of the configuration."""
     options = read_options(entry.name, entry.options)
+    return make_chat(entry, options, place, secret_reader(place, options))
+
+
+def make_chat(entry: AgentEntry, options: ChatOptions, place: Place, key: Callable[[], str]) -> Chat:
+    """The adapter for an agent with these options; `key` is read for each request."""
     words = instructions(options.prompt, options.instructions)
     overhead = tokens_of(words) + _TASK_TOKENS + 2 * MESSAGE_TOKENS
     room = options.context - options.max_tokens - overhead
@@ -71,7 +76,7 @@ def from_entry(entry: AgentEntry, place: Place) -> Chat:
         unpriced=rates is None or entry.price == "unknown",
         tariff=tariff,
     )
-    return Chat(spec, options, words, tariff, place, quiet_s=quiet_s, timeout_s=entry.timeout_s)
+    return Chat(spec, options, words, tariff, place, key, quiet_s=quiet_s, timeout_s=entry.timeout_s)
 
 
 def usd_rates(options: ChatOptions) -> tuple[int, int, int] | None:
@@ -79,6 +84,10 @@ def usd_rates(options: ChatOptions) -> tuple[int, int, int] | None:
     if options.local:
         return 0, 0, 0
     price = options.price
+    if price is None:
+        from agent_node.models.prices import known_price
+
+        price = known_price(options.model, options.url)
     if price is None:
         return None
     cached = price.input if price.cached is None else price.cached
@@ -98,6 +107,7 @@ class Chat:
         words: str,
         tariff: Tariff,
         place: Place,
+        key: Callable[[], str],
         *,
         quiet_s: float,
         timeout_s: float,
@@ -107,12 +117,12 @@ class Chat:
         self._words = words
         self._tariff = tariff
         self._timeout_s = timeout_s
-        self._secret = secret_reader(place, options)
+        self._key = key
         most = options.at_once or spec.slots
         self._client = ModelClient(options.url, silence_s=quiet_s, connections=most)
         gate = place.gates.of(str(self._client.where), options.key, most)
         rng = random.Random(spec.name)  # noqa: S311 - for the length of pauses
-        self._asker = Asker(options, self._client, gate, self._secret, SystemClock().now, rng)
+        self._asker = Asker(options, self._client, gate, self._key, SystemClock().now, rng)
 
     @property
     def spec(self) -> AgentSpec:
@@ -122,7 +132,7 @@ class Chat:
     def probe(self) -> None:
         """Check that the library is here and the key is kept. Nobody is asked: a server may come later."""
         require_library()
-        self._secret()
+        self._key()
 
     def instant(self, job: Job) -> Outcome | None:
         """Never: a model is never instant."""

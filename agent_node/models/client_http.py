@@ -6,6 +6,8 @@ kept, compressed answers are refused, and leaving `chat` by whatever way closes 
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import importlib.util
 import json
 import logging
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["Broken", "ModelClient", "Refused", "require_library"]
 
 _CONNECT_S: Final = 10.0
+_AFTER_S: Final = 0.25
+"""How long the end of a stream may take after its last event."""
 _ERROR_BYTES: Final = 65_536
 _PIECE_BYTES: Final = 1024
 """What one token may take on the wire: about four times what servers send."""
@@ -163,7 +167,8 @@ class ModelClient:
 async def _read(response: httpx2.Response, answer: Answer, most: int, heard: Callable[[], None]) -> None:
     streamed = "event-stream" in response.headers.get("content-type", "")
     reader, whole, size = EventReader(), bytearray(), 0
-    async for piece in response.aiter_raw():
+    pieces = response.aiter_raw()
+    async for piece in pieces:
         size += len(piece)
         if size > most:
             raise TooLong(f"the server sent more than the {most:,} bytes that such an answer can have")
@@ -173,9 +178,13 @@ async def _read(response: httpx2.Response, answer: Answer, most: int, heard: Cal
         for data in reader.feed(piece):
             if answer.event(data):
                 heard()
-            if answer.done:
-                # What may come after [DONE] belongs to nothing, and a server that keeps the line open is not waited for.
-                return
+        if answer.done:
+            # The connection can be used again if the stream ends here, as it should; one that goes on is closed.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_AFTER_S):
+                    while await anext(pieces, None) == b"":
+                        pass
+            return
     if not streamed:
         answer.document(bytes(whole))
         heard()

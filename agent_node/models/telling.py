@@ -41,6 +41,7 @@ class Telling:
         self._told_at = float("-inf")
         self._waiting = False
         self._current = Counts()
+        self._read = 0
 
     @property
     def used(self) -> Usage:
@@ -77,7 +78,8 @@ class Telling:
     def asks(self, read: int, note: str) -> None:
         """A request begins."""
         self._requests += 1
-        self._current = Counts(read=read, estimated=True)
+        # What is said while it is under way is charged at least, so the reading, which is an estimate, is not in it.
+        self._current, self._read = Counts(estimated=True), read
         self._waiting = False
         self._say(0.0, note)
         self._told_at = float("-inf")
@@ -93,7 +95,7 @@ class Telling:
 
     def over(self, counts: Counts | None, written: int) -> None:
         """A request is over; `counts` None: the server did not count, and about `written` tokens came."""
-        self.counts = self.counts.plus(counts or self._current._replace(written=written))
+        self.counts = self.counts.plus(counts or Counts(self._read, 0, written, 0, estimated=True))
         self._current = Counts()
         self._emit(self._step, 0.0, "", More(used=self.used))
 

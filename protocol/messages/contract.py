@@ -128,6 +128,8 @@ class Award(Item):
     """What the attempt may use and no more; None: no bound."""
     partial: Annotated[list[NamedRef], Field(max_length=16)] = []
     """What earlier attempts left of their work."""
+    output_schema: JsonObject | None = None
+    """JSON Schema (2020-12) by which the first output will be judged."""
 
 
 class Reject(Item):

@@ -119,7 +119,11 @@ async def test_an_answer_becomes_a_file_and_is_counted(bench: Bench, stream: boo
     assert (made.name, made.media_type) == ("result.md", "text/markdown")
     assert text_of(made) == "3 words, sha 6899ee40, first: one two three"
     assert outcome.used is not None
-    assert outcome.used.tokens > 11
+    counted = bench.server.requests[0].usage
+    assert outcome.used.tokens == counted["prompt_tokens"] + counted["completion_tokens"]
+    live = [more.used.tokens for _, _, more in bench.said if more.used is not None]
+    assert live == sorted(live)  # what is said meanwhile is never more than what it comes to
+    assert live[-1] == outcome.used.tokens
     assert (outcome.used.steps, outcome.used.money) == (1, 0)
 
 
@@ -216,6 +220,15 @@ async def test_agents_with_one_key_share_its_limit(bench: Bench, server: ModelSe
     server.order(Fault("slow", times=8))
     await asyncio.gather(*(agent.run(bench.job(), lambda *_: None) for agent in (first, second) * 4))
     assert server.most_at_once == 2
+
+
+async def test_streamed_answers_one_after_the_other_share_a_connection(
+    bench: Bench, server: ModelServer
+) -> None:
+    agent = bench.agent()
+    for _ in range(3):
+        await agent.run(bench.job(), bench.emit)
+    assert (len(server.requests), server.accepted) == (3, 1)
 
 
 async def test_a_wait_that_is_too_long_gives_the_work_back_with_the_time(

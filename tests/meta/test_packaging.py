@@ -92,7 +92,9 @@ def test_what_the_packages_import_is_what_the_project_depends_on():
 
     owners = {name: {owner.lower() for owner in found} for name, found in packages_distributions().items()}
     declared = {re.split(r"[<>=!~;\[ ]", one)[0].lower() for one in PROJECT["dependencies"]}
-    extras = [one for name in ("fast", "models", "acp") for one in PROJECT["optional-dependencies"][name]]
+    extras = [
+        one for name in ("fast", "models", "local", "acp") for one in PROJECT["optional-dependencies"][name]
+    ]
     optional = {re.split(r"[<>=!~;\[ ]", one)[0].lower() for one in extras}
     used: set[str] = set()
     for package in PACKAGES:
@@ -103,6 +105,6 @@ def test_what_the_packages_import_is_what_the_project_depends_on():
                 elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
                     used.add(node.module.split(".")[0])
     outside = used - set(sys.stdlib_module_names) - set(PACKAGES)
-    unknown = {name for name in outside if not owners.get(name, set()) & (declared | optional)}
+    unknown = {name for name in outside if not owners.get(name, {name}) & (declared | optional)}
     # Each is the other half of a library that is declared, which requires it and hands its types out.
     assert unknown <= {"pydantic_core", "referencing"}

@@ -55,6 +55,8 @@ class Seen:
     left: bool = False
     """The asker closed the connection before the answer was whole."""
     over: bool = False
+    usage: dict[str, int] = field(default_factory=dict)
+    """What the server counted, in the words of chat completions."""
 
 
 class ModelServer:
@@ -66,6 +68,7 @@ class ModelServer:
         self.requests: list[Seen] = []
         self.most_at_once = 0
         self.connections = 0
+        self.accepted = 0
         self.hold = threading.Event()
         """While it is set, answers wait after their first words."""
         self._faults: list[Fault] = []
@@ -107,6 +110,7 @@ class ModelServer:
             assert task is not None
             tasks.add(task)
             self.connections += 1
+            self.accepted += 1
             try:
                 while await self._one(reader, writer):
                     pass
@@ -216,6 +220,8 @@ class ModelServer:
         finish = {"length": "length", "filter": "content_filter"}.get(kind, "tool_calls" if call else "stop")
         speak = Speech(text, call, finish, seen.body, tokens(json.dumps(seen.body.get("messages", ""))))
         make = DIALECTS[dialect(seen.path)]
+        counted = DIALECTS["completions"].usage(speak)
+        seen.usage = {name: counted[name] for name in ("prompt_tokens", "completion_tokens")}
         if not (seen.body.get("stream") or "stream" in seen.path):
             if kind in ("stall", "cut"):
                 await out.partial_json(make.whole(speak))
@@ -258,7 +264,7 @@ class ModelServer:
 
 async def _until_gone(reader: asyncio.StreamReader) -> None:
     """The asker has closed. Nothing is read, so that a next request stays whole."""
-    while not reader.at_eof():
+    while not reader.at_eof() and reader.exception() is None:
         await asyncio.sleep(0.005)
 
 
