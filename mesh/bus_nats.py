@@ -104,6 +104,9 @@ class NatsBus:
         self._callbacks: list[StateCallback] = []
         self._state = BusState.RECONNECTING
         self._wake = asyncio.Event()
+        self._url = ""
+        self._lost_url = ""
+        """The server whose connection broke last, until there is another one."""
         self._running = False
         self._flushing: set[asyncio.Timeout] = set()
         self._end = asyncio.Event()
@@ -323,7 +326,9 @@ class NatsBus:
 
     async def _open(self) -> None:
         """Dial, subscribe everything, and only then make the new connection the one in use."""
-        client = await dial(self._urls, self._credential, self._rng, self._on_wire_error, self._on_lost)
+        client = await dial(
+            self._urls, self._credential, self._rng, self._on_wire_error, self._on_lost, lost=self._lost_url
+        )
         try:
             for registration in list(self._registered):
                 await self._attach(client, registration)
@@ -337,8 +342,11 @@ class NatsBus:
             await _retire(client, 0)
             raise self._down()
         self._client = client
+        self._lost_url = ""
+        netloc = client.connected_url.netloc if client.connected_url else ""
+        self._url = next((url for url in self._urls if url.endswith(f"//{netloc}")), "")
         self.stats.connects += 1
-        self._set_state(BusState.CONNECTED, str(client.connected_url.netloc) if client.connected_url else "")
+        self._set_state(BusState.CONNECTED, str(netloc))
         while self._held:
             subject, data, reply = self._held.popleft()
             self._held_bytes -= len(data)
@@ -349,6 +357,7 @@ class NatsBus:
         lost, self._client = self._client, None
         if lost is not None:
             reason = str(lost.last_error or "the connection was lost")
+            self._lost_url = self._url
             self._set_state(BusState.RECONNECTING, reason)
             await _retire(lost, 0)
         # Jitter, because after a server's restart all members come back at once.

@@ -64,8 +64,12 @@ async def dial(
     on_error: ErrorListener,
     on_lost: Callable[[], None],
     connect_s: float = 5.0,
+    *,
+    lost: str = "",
 ) -> Client:
     """Connect to any of `urls`, each tried once, in random order; `on_lost` is called when the connection ends.
+
+    The one that was `lost` comes last: a host without power does not refuse, it costs the whole of `connect_s`.
 
     Raises:
         PinMismatch: a server answered that is not this swarm's.
@@ -73,7 +77,7 @@ async def dial(
         BusUnreachable: none answered.
     """
     failures: list[MeshError] = []
-    for url in rng.sample(list(urls), len(urls)):
+    for url in sorted(rng.sample(list(urls), len(urls)), key=lambda url: url == lost):
         try:
             return await _connect(url, credential, on_error, on_lost, connect_s)
         except MeshError as error:

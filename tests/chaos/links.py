@@ -6,6 +6,7 @@ import asyncio
 import random
 import time
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Self
@@ -123,8 +124,11 @@ class Cables:
         await asyncio.sleep(self._rng.uniform(0.5, 1.5))
 
 
-def count_false_dead(batch: Batch) -> None:
-    """How many attempts were given up for dead, and runs taken from coordinators, although nobody had died; and while which link was bad."""
+def count_false_dead(batch: Batch, *, silent: Sequence[str] = ("stops",)) -> None:
+    """How many attempts were given up for dead, and runs taken from coordinators, although nobody had died; and while which link was bad.
+
+    On `silent` links a coordinator may not be heard for longer than the 3 s of its lease: it is replaced then, and rightly so, which is counted.
+    """
     records = [
         (message.at_ms / 1000, record)
         for messages in batch.history.values()
@@ -144,7 +148,7 @@ def count_false_dead(batch: Batch) -> None:
     batch.verdict.counts["taken_over"] = taken.total()
     if dead.total() > awards * FALSE_DEAD_MAX:
         batch.verdict.problems.append(f"{dict(dead)} of {awards} attempts were given up for dead")
-    # A coordinator that is not heard for longer than its lease is replaced, and rightly so.
-    del taken["stops"]
+    for how in silent:
+        del taken[how]
     if taken:
         batch.verdict.problems.append(f"runs were taken from coordinators that lived: {dict(taken)}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import random
 import signal
 
 import pytest
@@ -13,6 +14,7 @@ from mesh.bus import BusState
 from mesh.bus_nats import NatsBus
 from mesh.errors import BusRefused, BusUnreachable, TokenRefused
 from tests.support.nats import CLOCK, Inbox, secured_server
+from tests.support.slow_link import SlowLink
 
 pytestmark = pytest.mark.integration
 
@@ -281,6 +283,32 @@ async def test_a_server_that_freezes_is_given_up_for_another_connection(tmp_path
         await states.wait_for(BusState.CONNECTED)
         await agent.close()
         await keep
+
+
+async def test_a_server_that_fell_silent_is_not_the_first_to_be_tried_again(tmp_path, monkeypatch):
+    monkeypatch.setattr("mesh.bus_nats_dial._PING_S", 0.1)
+    async with (
+        secured_server(tmp_path) as site,
+        SlowLink("127.0.0.1", site.server.port, random.Random(1)) as one,
+        SlowLink("127.0.0.1", site.server.port, random.Random(2)) as two,
+        asyncio.TaskGroup() as group,
+    ):
+        key = site.key()
+        jwt = site.authority.mint_user("agent", key.public, "a", now=CLOCK.now(), exp=None)
+        urls = [f"tls://127.0.0.1:{link.port}" for link in (one, two)]
+        bus = await NatsBus.connect(urls, site.context(), key, jwt, rng=random.Random(3))
+        keep = group.create_task(bus.run())
+        states = States(bus)
+        used, other = (one, two) if one.accepted else (two, one)
+        for _ in range(6):
+            tried = used.accepted
+            used.stall()
+            await states.wait_for(BusState.CONNECTED, 30)
+            assert used.accepted == tried
+            used.go_on()
+            used, other = other, used
+        await bus.close()
+        keep.cancel()
 
 
 async def test_closing_while_there_is_no_server_ends_run_at_once(tmp_path):

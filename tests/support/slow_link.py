@@ -56,6 +56,8 @@ class SlowLink:
         self._tasks: set[asyncio.Task[None]] = set()
         self.quality = GOOD
         self.port = 0
+        self.accepted = 0
+        """Connections that were tried."""
         self.carried = 0
         """Bytes that came through, both ways."""
 
@@ -86,6 +88,7 @@ class SlowLink:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
+        self.accepted += 1
         far: asyncio.StreamWriter | None = None
         try:
             await self._open.wait()
