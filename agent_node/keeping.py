@@ -12,12 +12,12 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Final, Protocol
 
-from protocol.messages import Cancelled, Failed, Result
+from protocol.messages import Cancelled, Failed, Progress, Result
 
 from .errors import OutboxFull
 from .events import Command, LocalRecord, Say, Start, Step
 
-__all__ = ["Keeper", "Keeps"]
+__all__ = ["Keeper", "Keeps", "must_outlast"]
 
 log = logging.getLogger("zwerm.agent.outbox")
 
@@ -100,11 +100,16 @@ class Keeper:
         if step.records:
             self._file.append(step.records)
             step.records = []  # once, if what comes next fails
-        if self._file.unsynced and any(map(_bounded, step.commands)):
-            # What a power cut made us forget we would begin again when its award comes again, and spend twice what was set aside once.
+        if self._file.unsynced and any(map(must_outlast, step.commands)):
             self._file.sync()
 
 
-def _bounded(command: Command) -> bool:
-    """Whether it begins work that may spend no more than was set aside for it."""
+def must_outlast(command: Command) -> bool:
+    """Whether what was written has to outlast a power cut before this is done.
+
+    Work that may spend no more than was set aside for it: forgotten, it would be begun again when its award comes again, and spend that twice. The word
+    that work waits for a person: no lease runs for it from then on, so nobody would ever miss what we forgot.
+    """
+    if isinstance(command, Say):
+        return isinstance(command.item, Progress) and command.item.state == "person"
     return isinstance(command, Start) and command.award.caps is not None

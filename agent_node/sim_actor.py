@@ -46,6 +46,7 @@ from . import events as sell
 from .agent import Agent
 from .attempt import Why
 from .history import History, Prior
+from .keeping import must_outlast
 from .obeying import Obedience
 from .outbox_file import encode, parse
 from .policy import AgentSpec, Limits
@@ -271,7 +272,7 @@ class SimAgent(Process):
 
     def _carry_out(self, step: sell.Step) -> None:
         said: dict[tuple[str, type[Item]], list[Item]] = {}
-        if any(isinstance(one, sell.Start) and one.award.caps is not None for one in step.commands):
+        if any(map(must_outlast, step.commands)):
             self.file.sync()
         for command in step.commands:
             if isinstance(command, sell.Say):

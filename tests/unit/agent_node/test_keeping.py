@@ -10,6 +10,7 @@ from agent_node.errors import OutboxError, OutboxFull
 from agent_node.events import AttemptKey, Ended, LocalRecord, Say, Start, Step, Stop, Took
 from agent_node.keeping import Keeper
 from protocol.messages import Award, Progress, Result, Usage
+from protocol.messages.work import WorkState
 
 RUN = "r" * 26
 
@@ -94,6 +95,20 @@ def test_what_is_written_and_cannot_be_synced_waits_and_is_not_written_twice() -
     disk.syncs = True
     assert list(keeper.retry()) == commands
     assert disk.written == [Took(key())]
+
+
+@pytest.mark.parametrize(("state", "syncs"), [("person", 1), ("limited", 0), ("working", 0)])
+def test_before_it_is_said_that_work_waits_for_a_person_what_is_written_outlasts_a_power_cut(
+    state: WorkState, syncs: int
+) -> None:
+    disk = Disk()
+    keeper = Keeper(disk)
+    keeper.admit(start())
+    synced: list[bool] = []
+    disk.sync = lambda: synced.append(True)  # type: ignore[method-assign]
+    say = Say(RUN, Progress(subtask="one", attempt=1, epoch=1, step=1, state=state))
+    assert keeper.admit(Step([], [say])) == [say]
+    assert len(synced) == syncs
 
 
 def test_any_other_trouble_with_the_file_is_the_end() -> None:
