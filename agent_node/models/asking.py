@@ -82,7 +82,7 @@ class Asker:
             try:
                 telling.asks(read, f"asks {self._options.model}")
                 verdict = await self._once(
-                    body(self._options, messages, form, schema, wanted), answer, wanted, telling
+                    body(self._options, messages, form, schema, wanted), answer, wanted, telling, number
                 )
                 ended = "ok" if verdict is None else _ENDED.get(verdict.action, "other")
             finally:
@@ -104,9 +104,9 @@ class Asker:
             await self._wait(verdict, number, telling)
 
     async def _once(
-        self, request: dict[str, Any], answer: Answer, wanted: int, telling: Telling
+        self, request: dict[str, Any], answer: Answer, wanted: int, telling: Telling, number: int
     ) -> Verdict | None:
-        """Ask once; None when it was answered."""
+        """Ask once; None when it was answered. `number`: how often it was asked before."""
         key = self._key()
         where = str(self._client.where)
 
@@ -116,7 +116,7 @@ class Asker:
                 headers,
                 said,
                 where=where,
-                number=0,
+                number=number,
                 now=self._now(),
                 rng=self._rng,
                 structured="response_format" in request,
@@ -134,9 +134,9 @@ class Asker:
         except TooLong as error:
             return Verdict("fail", "E_OUTPUT_LIMIT", f"{where}: {error}")
         except (AnswerError, StreamError) as error:
-            return Verdict("again", "E_MODEL_ANSWER", f"{where}: {error}", pause_s(0, self._rng))
+            return Verdict("again", "E_MODEL_ANSWER", f"{where}: {error}", pause_s(number, self._rng))
         except Broken as broken:
-            return Verdict("again", broken.code, broken.message, pause_s(0, self._rng))
+            return Verdict("again", broken.code, broken.message, pause_s(number, self._rng))
         return None
 
     async def _wait(self, verdict: Verdict, number: int, telling: Telling) -> None:
@@ -150,8 +150,7 @@ class Asker:
         if verdict.action == "forbidden":
             wait_s = self._gate.ramp.wait_s(asyncio.get_running_loop().time())
             raise WorkError(verdict.code, verdict.message, again=True, retry_s=max(wait_s, verdict.wait_s))
-        wait_s = verdict.wait_s * 2.0 ** (number - 1) if verdict.code != "E_LIMITED" else verdict.wait_s
-        wait_s = min(wait_s, max(verdict.wait_s, self._options.wait_s))
+        wait_s = verdict.wait_s
         if number >= self._options.tries or wait_s > self._options.wait_s:
             times = f" ({number} tries)" if number > 1 else ""
             retry_s = wait_s if verdict.action == "limited" else 0.0

@@ -215,6 +215,27 @@ async def test_a_limit_of_use_is_waited_for_as_the_server_says(bench: Bench, ser
     assert bench.said[-1][2].state == "working"
 
 
+async def test_a_server_that_does_not_say_for_how_long_is_left_alone_longer_each_time(
+    bench: Bench, server: ModelServer
+) -> None:
+    server.order(Fault("429", times=9))
+    error = await bench.fails(bench.agent(tries=3))
+    assert (error.code, len(server.requests)) == ("E_LIMITED", 3)
+    assert error.retry_s >= 2.0  # the third pause is of 2 to 4 s; the first of at most 1
+
+
+async def test_what_the_server_had_in_its_memory_costs_what_the_owner_says(
+    bench: Bench, server: ModelServer
+) -> None:
+    price = {"input": 3.0, "cached": 0.0, "output": 10.0}
+    outcome = await bench.agent(local=False, price=price).run(bench.job(), bench.emit)
+    read, written = (server.requests[0].usage[f"{kind}_tokens"] for kind in ("prompt", "completion"))
+    assert outcome.used is not None
+    assert (
+        outcome.used.money == 3 * (read - read // 2) + 10 * written
+    )  # micro-credits; half was in its memory
+
+
 async def test_agents_with_one_key_share_its_limit(bench: Bench, server: ModelServer) -> None:
     first, second = bench.agents({"at_once": 2}, {"at_once": 2})
     server.order(Fault("slow", times=8))
