@@ -1,6 +1,6 @@
 """Adapters by name: what `adapter = "..."` in a node's configuration may say, and the agents that a node offers because of it.
 
-`python`, `command`, `chat`, `local` and `acp` are built in; other packages add theirs by the entry point group `zwerm.adapters`, a function
+`python`, `command`, `chat`, `local`, `acp` and `headless` are built in; other packages add theirs by the entry point group `zwerm.adapters`, a function
 `(entry: AgentEntry, place: Place) -> Adapter`. An agent that cannot work on this device is left out, with the reason, and never offered half.
 """
 
@@ -31,7 +31,7 @@ __all__ = ["Factory", "LeftOut", "Place", "build", "factory_of", "spec_of"]
 _MIB: Final = 1 << 20
 _QUICK: Final = Prior(0.001, 0.01)
 _PROCESS: Final = Prior(0.3, 0.5)
-_MODULES: Final = {"command": ".command", "chat": ".chat", "local": ".local", "acp": ".acp"}
+_MODULES: Final = {"command": ".command", "chat": ".chat", "local": ".local", "acp": ".acp", "headless": ".headless"}
 """Where the built-in ones are; imported when they are used."""
 BUILT_IN: Final = ("python", *_MODULES)
 NOOP: Final = "demo.noop"

@@ -5,7 +5,7 @@
 Rules. The job becomes a prompt (`prompt`), plans and tools become progress, usage is passed on as it is told. A request for leave is answered by
 the entry's `permission`: `auto` gives it for this once, `never` does not, `ask` asks a person. Files that the agent reads and writes through us are
 those of its job and no others. However it ends, nothing of it runs afterwards: asked first (session/cancel, the end of its input, SIGTERM), then
-killed. Counterparts: `acp_turn` (what messages mean), `acp_talk` (answers the agent), `acp_failures`, `agent_program`.
+killed. Counterparts: `acp_turn` (what messages mean), `acp_talk` (answers the agent), `program_failures`, `agent_program`.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from agent_node.job import Emit, Job, Outcome
 from agent_node.program_proc import CpuMeter, ask_to_end
 
 from . import Place
-from .acp_failures import ended_early
 from .acp_talk import Talk
 from .acp_turn import Turn
 from .acp_wire import LINE_MOST, Wire
 from .agent_program import AgentProgram
 from .made_files import largest_below, too_much, used_below
 from .presets import preset
+from .program_failures import ended_early
 from .prompt import subtask_prompt
 
 __all__ = ["Acp", "from_entry"]

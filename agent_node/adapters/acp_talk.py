@@ -18,8 +18,8 @@ from agent_node.questions import Ask, Question
 from agent_node.sandbox_proc import INSIDE
 from mesh.version import VERSION
 
-from .acp_failures import nothing_made, protocol_error, stopped
 from .acp_turn import Asked, Said, Turn, asked, outcome
+from .program_failures import nothing_made, protocol_error, stopped
 
 __all__ = ["Talk"]
 

@@ -2,7 +2,7 @@
 
 Rules. Agents differ and none is believed: what is missing, null or of another type is left out, and only what is understood counts. Texts go on
 without control characters. Leave is chosen by the `kind` of an option and never by its place; leave for ever is never given, since it would
-outlive the job in the agent's own settings. Counterparts: `acp` (moves the bytes), `acp_failures` (says why a turn came to nothing).
+outlive the job in the agent's own settings. Counterparts: `acp` (moves the bytes), `program_failures` (says why a turn came to nothing).
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""What every adapter promises, tested on each: Python inline, in a thread, in a process; a program and an ACP agent,
-sandboxed and not."""
+"""What every adapter promises, tested on each: Python inline, in a thread, in a process; a program, an ACP agent,
+and an agent that does one task and ends, sandboxed and not."""
 
 from __future__ import annotations
 
@@ -29,8 +29,9 @@ BOXED = pytest.param(
     marks=pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not on this machine"),
 )
 AGENT = Path(__file__).parents[1] / "support" / "agent_acp.py"
+CLI = Path(__file__).parents[1] / "support" / "agent_cli.py"
 AGENT_BOXED = pytest.param("acp-sandboxed", marks=BOXED.marks)
-ENDABLE = ["process", "command-unboxed", BOXED, "acp-unboxed", AGENT_BOXED]
+ENDABLE = ["process", "command-unboxed", BOXED, "acp-unboxed", AGENT_BOXED, "headless-unboxed"]
 """Kinds whose work can be ended whatever it does."""
 KINDS = ["inline", "thread", *ENDABLE]
 TALKING = ["inline", "thread", "process", "command-unboxed", BOXED]
@@ -56,9 +57,9 @@ class Bench:
 
     def adapter(self, kind: str, what: str, **more: Any) -> Adapter:
         entry: dict[str, Any] = {"name": "tested", "capability": "test.it", **more}
-        if kind.startswith(("command", "acp")):
+        if kind.startswith(("command", "acp", "headless")):
             name, _, _ = kind.partition("-")
-            program = {"command": PROGRAM, "acp": AGENT}[name]
+            program = {"command": PROGRAM, "acp": AGENT, "headless": CLI}[name]
             entry |= {"adapter": name, "argv": [sys.executable, "-I", str(program), what]}
             entry |= {"sandbox": "auto" if kind.endswith("sandboxed") else "none"}
             entry |= {"readable": sorted({sys.prefix, sys.base_prefix, str(PROGRAM.parent)})}
@@ -145,7 +146,7 @@ async def test_a_refused_input_is_a_work_error_that_is_not_worth_repeating(
     with pytest.raises(WorkError) as caught:
         await make("refuse").run(bench.job(), bench.emit)
     assert "no table" in caught.value.message
-    if "command" not in request.node.name and "acp" not in request.node.name:
+    if not any(word in request.node.name for word in ("command", "acp", "headless")):
         assert (caught.value.code, caught.value.again) == ("E_NO_TABLE", False)
 
 
@@ -309,6 +310,7 @@ async def test_a_job_says_that_it_waits_what_it_used_and_what_there_is_of_it(
     assert bench.steps == sorted(bench.steps)
 
 
+@pytest.mark.parametrize("make", [*TALKING, "acp-unboxed"], indirect=True)
 async def test_work_ends_before_it_uses_more_than_it_may(make: Callable[..., Adapter], bench: Bench) -> None:
     job = bench.job()
     job.caps = Usage(tokens=100, steps=1 << 52)

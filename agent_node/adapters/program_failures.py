@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from agent_node.errors import WorkError, plain
 
-__all__ = ["ended_early", "nothing_made", "protocol_error", "stopped"]
+__all__ = ["ended_early", "nothing_made", "protocol_error", "says_that_it_failed", "stopped"]
 
 _AUTH_REQUIRED: Final = -32000
 _LOGIN: Final = re.compile(
@@ -60,6 +60,14 @@ def protocol_error(who: str, method: str, code: int, message: str, data: object,
     if known is not None:
         return known
     return WorkError("E_AGENT", f"{who} answered {method} with an error: {text}", again=True)
+
+
+def says_that_it_failed(who: str, said: str, *, login: str) -> WorkError:
+    """The program ended in good order and says that it failed."""
+    known = _known(who, said, login)
+    if known is not None:
+        return known
+    return WorkError("E_AGENT", f"{who} says that it failed: {plain(said, 800)}", again=True)
 
 
 def stopped(who: str, reason: str, said: str) -> WorkError | None:
