@@ -1,6 +1,6 @@
 """Verbs of the role `agent`: what this device offers, and trying it without a swarm.
 
-They read the device's own configuration and start nothing that stays: `zwerm agents test` runs one job in a directory of its own, exactly
+They read the device's own configuration (`commands_agents` changes it) and start nothing that stays: `zwerm agents test` runs one job in a directory of its own, exactly
 as an award would be carried out, sandbox and limits included.
 """
 
@@ -14,6 +14,7 @@ import click
 from mesh.output import Exit
 from mesh.verbs import HELP_SETTINGS, Session, command, run_async
 
+from .commands_agents import VERBS
 from .commands_demo import demo
 from .commands_halt import halt
 from .commands_models import models
@@ -85,30 +86,29 @@ def show_agent(session: Session, name: str) -> int:
 
 
 @command("test")
-@click.argument("capability")
+@click.argument("what")
 @click.argument("files", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("-p", "--params", default="{}", metavar="JSON", help="Parameters, as one JSON object.")
 @click.option(
     "-o", "--output", type=click.Path(file_okay=False, path_type=Path), help="Where to put its files."
 )
-def test_agent(
-    session: Session, capability: str, files: tuple[Path, ...], params: str, output: Path | None
-) -> int:
-    """Do one job on this device, without a swarm: the files are its inputs."""
+def test_agent(session: Session, what: str, files: tuple[Path, ...], params: str, output: Path | None) -> int:
+    """Do one job on this device, without a swarm: WHAT is a capability or an agent, the files are its inputs.
+
+    An agent that takes a task in words gets a small one, if --params says no other.
+    """
     from .local import parse_params, try_job
 
     given = parse_params(params)
-    tried = run_async(
-        try_job(session.home.path, capability, files, given, output), timeout_s=session.timeout_s
-    )
+    tried = run_async(try_job(session.home.path, what, files, given, output), timeout_s=session.timeout_s)
     out = session.out
-    out.done(f"{capability} by {tried.agent}: {len(tried.files)} files in {tried.wall_s:.2f} s")
+    out.done(f"{tried.capability} by {tried.agent}: {len(tried.files)} files in {tried.wall_s:.2f} s")
     for name, size in tried.files:
         out.line(f"  {name}   {size:,} bytes")
     out.document(
         "agent-test",
         {
-            "capability": capability,
+            "capability": tried.capability,
             "agent": tried.agent,
             "wall_s": round(tried.wall_s, 3),
             "cpu_s": round(tried.cpu_s, 3),
@@ -134,7 +134,7 @@ def _described(spec: Any) -> dict[str, Any]:
 
 agents = click.Group(
     "agents",
-    commands={"ls": list_agents, "show": show_agent, "test": test_agent},
+    commands={"ls": list_agents, "show": show_agent, "test": test_agent, **VERBS},
     help="What this device offers to the swarm.",
     context_settings=HELP_SETTINGS,
 )

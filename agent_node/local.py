@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Final
 
 from mesh.clock import SystemClock
 from mesh.config import load_config as load_daemon_config
@@ -34,6 +34,10 @@ __all__ = [
 ]
 
 
+_TOLD_IN_WORDS: Final = ("acp", "headless")
+_SMALL_TASK: Final = "Answer with the one word: ready"
+
+
 class NoSuchAgentError(AgentError):
     """No agent of this device has that name or capability."""
 
@@ -43,9 +47,10 @@ class NoSuchAgentError(AgentError):
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """One job done by hand: by which agent, its files (name, bytes), and what it took."""
+    """One job done by hand: by which agent, as what, its files (name, bytes), and what it took."""
 
     agent: str
+    capability: str
     files: list[tuple[str, int]]
     wall_s: float
     cpu_s: float
@@ -123,9 +128,9 @@ def parse_params(text: str) -> dict[str, Any]:
 
 
 async def try_job(
-    home: Path, capability: str, files: Sequence[Path], params: dict[str, Any], output: Path | None
+    home: Path, what: str, files: Sequence[Path], params: dict[str, Any], output: Path | None
 ) -> Tried:
-    """Do one job with the agent that offers `capability`, and copy its files to `output`.
+    """Do one job with the agent `what`, or the one that offers the capability `what`, and copy its files to `output`.
 
     Raises:
         NoSuchAgentError: nobody here offers it.
@@ -134,13 +139,15 @@ async def try_job(
     """
     clock = SystemClock()
     with tempfile.TemporaryDirectory(prefix="zwerm-test-") as scratch:
-        offered, _ = look(home, Path(scratch))
-        adapter = next((one for one in offered if capability in one.spec.capabilities), None)
+        offered, left_out = look(home, Path(scratch))
+        adapter = next(
+            (one for one in offered if what in one.spec.capabilities or what == one.spec.name), None
+        )
         if adapter is None:
-            known = sorted({name for one in offered for name in one.spec.capabilities})
-            raise NoSuchAgentError(
-                f"no agent here offers {capability!r}", f"Offered: {', '.join(known) or 'nothing'}."
-            )
+            raise _nobody(what, offered, left_out)
+        capability = what if what in adapter.spec.capabilities else min(adapter.spec.capabilities)
+        if not params and adapter.spec.adapter in _TOLD_IN_WORDS:
+            params = {"task": _SMALL_TASK}
         job = _job(Path(scratch), capability, files, params)
         began = clock.monotonic()
         try:
@@ -151,7 +158,15 @@ async def try_job(
         listed = [(made.name, _size(made)) for made in outcome.outputs]
         if output is not None:
             _deliver(outcome.outputs, output)
-    return Tried(adapter.spec.name, listed, wall_s, outcome.cpu_s)
+    return Tried(adapter.spec.name, capability, listed, wall_s, outcome.cpu_s)
+
+
+def _nobody(what: str, offered: Sequence[Adapter], left_out: Sequence[LeftOut]) -> NoSuchAgentError:
+    for gone in left_out:
+        if gone.name == what:
+            return NoSuchAgentError(f"{what} is not offered: {gone.error.message}", gone.error.hint)
+    known = sorted({name for one in offered for name in one.spec.capabilities})
+    return NoSuchAgentError(f"no agent here offers {what!r}", f"Offered: {', '.join(known) or 'nothing'}.")
 
 
 def _job(scratch: Path, capability: str, files: Sequence[Path], params: dict[str, Any]) -> Job:

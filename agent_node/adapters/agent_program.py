@@ -64,7 +64,9 @@ class AgentProgram:
             _FILES,
         )
         self._network = entry.network if "network" in given else True
-        self._spec = spec_of(entry, place, quiet_ms=round(quiet_s * 1000), prior=_PRIOR)
+        untried = self.preset is not None and not self.preset.tested
+        warning = f"zwerm's own tests have not tried {self.who}" if untried else ""
+        self._spec = spec_of(entry, place, quiet_ms=round(quiet_s * 1000), prior=_PRIOR, warning=warning)
 
     @property
     def spec(self) -> AgentSpec:
