@@ -198,6 +198,14 @@ def act(prompt, cwd):
             update(sessionUpdate="tool_call", toolCallId="t", title=None)
             update(sessionUpdate="from the future", x=1)
             say("after the noise")
+        case "gated":
+            use(500)
+            with Path(params["begun"]).open("a") as begun:
+                begun.write(f"{inputs[0][0]} {os.getpid()}\n")
+            while not Path(params["gate"]).exists():
+                tool("wait at the gate")
+                time.sleep(0.1)
+            (out / "shout.txt").write_text(texts[0][1].upper())
         case "nothing":
             pass
         case "too_long":

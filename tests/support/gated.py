@@ -18,3 +18,8 @@ def shout(job: Job) -> Output:
         job.progress("waiting at the gate", 0.1)
         time.sleep(0.05)
     return Output("shout.txt", job.inputs[0].text().upper(), "text/plain")
+
+
+def join(job: Job) -> Output:
+    """All inputs, one after the other in the order of their texts."""
+    return Output("joined.txt", "\n".join(sorted(given.text() for given in job.inputs)), "text/plain")
