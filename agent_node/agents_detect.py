@@ -13,7 +13,7 @@ from .adapters.presets import PRESETS, Preset
 from .errors import AgentError, plain
 from .program_proc import environment
 
-__all__ = ["Found", "MissingProgramError", "default_entry", "detect"]
+__all__ = ["CAPABILITY", "Found", "MissingProgramError", "default_entry", "detect"]
 
 CAPABILITY: Final = "agent.task"
 """What an agent that was added without a word more is offered as: a task in words."""

@@ -17,6 +17,7 @@ from mesh.verbs import HELP_SETTINGS, Session, command, run_async
 from .commands_agents import VERBS
 from .commands_demo import demo
 from .commands_halt import halt
+from .commands_inbox import inbox
 from .commands_models import models
 from .commands_secrets import secrets
 
@@ -139,5 +140,5 @@ agents = click.Group(
     context_settings=HELP_SETTINGS,
 )
 
-COMMANDS: list[click.Command] = [agents, demo, halt, models, secrets]
+COMMANDS: list[click.Command] = [agents, demo, halt, inbox, models, secrets]
 """What the entry point `zwerm.commands` hands to the command line."""

@@ -99,6 +99,7 @@ class Executor:
             missing=[item.model_dump() for item in award.missing],
             caps=least(award.caps, adapter.spec.caps),
             output_schema=award.output_schema,
+            run=order.key.run,
         )
         if not award.inputs and not award.partial:
             try:

@@ -52,6 +52,8 @@ class Job:
     """What earlier attempts left unfinished."""
     caps: Usage | None = None
     """What it may use and no more; None: no bound."""
+    run: str = ""
+    """The run that it belongs to."""
     output_schema: dict[str, Any] | None = None
     """JSON Schema that the first output must satisfy, if whoever asked said one."""
 

@@ -65,6 +65,7 @@ from .events import (
 )
 from .executor import Executor
 from .history import History
+from .inbox_file import Inbox
 from .keeping import Keeper
 from .load_proc import LoadMeter
 from .obeying import Obedience
@@ -114,7 +115,8 @@ class AgentRole:
         if left_over:
             log.warning("%d processes of an earlier start still ran and were ended", left_over)
         adapters, self.left_out = build(
-            Place(self.config, jobs, self._running, home=endpoint.home), functions
+            Place(self.config, jobs, self._running, home=endpoint.home, ask=Inbox(endpoint.home).ask),
+            functions,
         )
         self._adapters = {adapter.spec.name: adapter for adapter in adapters}
         self._history_file = endpoint.home / "history.json"

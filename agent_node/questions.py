@@ -18,6 +18,7 @@ class Question:
     tool: str
     title: str
     arguments: str
+    run: str = ""
 
 
 Ask: TypeAlias = Callable[[Question], Awaitable[bool | None]]

@@ -31,7 +31,13 @@ __all__ = ["Factory", "LeftOut", "Place", "build", "factory_of", "spec_of"]
 _MIB: Final = 1 << 20
 _QUICK: Final = Prior(0.001, 0.01)
 _PROCESS: Final = Prior(0.3, 0.5)
-_MODULES: Final = {"command": ".command", "chat": ".chat", "local": ".local", "acp": ".acp", "headless": ".headless"}
+_MODULES: Final = {
+    "command": ".command",
+    "chat": ".chat",
+    "local": ".local",
+    "acp": ".acp",
+    "headless": ".headless",
+}
 """Where the built-in ones are; imported when they are used."""
 BUILT_IN: Final = ("python", *_MODULES)
 NOOP: Final = "demo.noop"

@@ -199,7 +199,9 @@ class Talk:
         )
         self._waits, self._waits_since = self._waits + 1, self._waits_since if self._waits else now()
         try:
-            question = Question(self._entry.name, self._job.capability, what.tool, what.title, what.arguments)
+            question = Question(
+                self._entry.name, self._job.capability, what.tool, what.title, what.arguments, self._job.run
+            )
             granted = await self._ask(question)
         finally:
             self._waits -= 1
@@ -212,6 +214,7 @@ class Talk:
     def _nobody(self, what: Asked, why: str) -> None:
         message = (
             f"{self._entry.name} asked for leave to use a tool ({what.title}), {why}, so it was denied. "
+            "`zwerm inbox` on its device shows and answers what agents ask. "
             'Its owner may say permission = "auto" for it (it works in a sandbox), or "never" to have it go on without.'
         )
         self._denied = self._denied or WorkError("E_PERMISSION", message, again=True)

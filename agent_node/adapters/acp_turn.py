@@ -15,7 +15,7 @@ from typing import Any, Final
 from agent_node.errors import WorkError, plain
 from protocol.messages import Usage
 
-__all__ = ["Asked", "Said", "Turn", "asked", "outcome"]
+__all__ = ["Asked", "Said", "Turn", "asked", "micro", "outcome"]
 
 TEXT_MOST: Final = 8 << 20
 """Characters that one answer may have."""

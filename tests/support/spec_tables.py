@@ -241,6 +241,7 @@ def all_items() -> dict[str, tuple[Field, ...]]:
         **items("## Records", "record"),
         **items("## Revocations"),
         **items("## Halts"),
+        **items("## Approvals"),
     }
 
 
