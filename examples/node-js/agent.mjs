@@ -2,7 +2,7 @@
 import fs from "node:fs";
 import { Bus } from "./bus.mjs";
 import { Endpoint } from "./endpoint.mjs";
-import { Refused, decode } from "./lib/wire.mjs";
+import { Refused, decode, need } from "./lib/wire.mjs";
 import { History } from "./history.mjs";
 import { Market, load } from "./market.mjs";
 import { Members } from "./members.mjs";
@@ -23,7 +23,7 @@ export async function connect(home) {
   const bus = new Bus({
     urls: membership.node.urls, trust: { ca: home.read("bus-ca.der") }, login: () => membership.login(), inbox: `_I.${membership.me}`, name: membership.node.name,
   });
-  const store = new Store(bus, membership.me), members = new Members(membership.charter, store);
+  const store = new Store(bus, membership.me), members = new Members(() => membership.charter, store);
   const endpoint = new Endpoint({ bus, members, swarmId: membership.swarmId, keys: membership.keys, me: membership.me, node: membership.node.node, serial: () => membership.serial });
   await bus.open();
   return { membership, bus, store, members, endpoint };
@@ -96,7 +96,7 @@ export class Agent {
 
   // --- what the swarm orders ---
   async #readStore() {
-    for (const [key, take] of [["halt", (raw) => this.#takeHalt(...decode(raw))], ["revocations", (raw) => this.#takeRevocations(raw)]]) {
+    for (const [key, take] of [["halt", (raw) => this.#storedHalt(decode(raw))], ["revocations", (raw) => this.#takeRevocations(raw)]]) {
       try {
         const raw = await this.store.value(key);
         if (raw) await take(raw);
@@ -118,6 +118,10 @@ export class Agent {
   #takeRevocations(raw) {
     const why = this.members.takeRevocations(raw, this.membership.node.node);
     if (why !== null) this.onEnd(new Problem("E_REVOKED", `this device's membership was ended: ${why}`, "Ask the swarm's admin; join again with a new invite."));
+  }
+  async #storedHalt(pair) {
+    need(Array.isArray(pair) && pair.length === 2 && pair.every(Buffer.isBuffer), "E_SCHEMA");
+    await this.#takeHalt(...pair);
   }
   async #takeHalt(raw, certificate) {
     const order = this.members.openHalt(raw, certificate), now = this.#halt;

@@ -47,7 +47,7 @@ export class Bus extends EventEmitter {
         clearTimeout(timer);
         clearInterval(pings);
         socket.destroy();
-        const refused = /auth|revoked|expired|permissions violation for connection/i.test(words);
+        const refused = /authorization violation|authentication (revoked|expired)|revoked|expired/i.test(words);
         reject(refused ? new Problem("E_REFUSED", `the bus at ${url.slice(6)} does not accept this device's credential (${words})`, "Its membership may have been ended: ask the swarm's admin.")
           : new Problem("E_UNREACHABLE", `the bus at ${url.slice(6)} ended the connection (${words || why})`, "Try again in half a minute."));
         if (this.#socket === socket) this.#lost(words || why);

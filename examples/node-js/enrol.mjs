@@ -19,13 +19,13 @@ const WRONG = {
   E_B32: "it holds a character that no invite has", E_B32_NONCANONICAL: "its end is wrong", E_VERSION: "it is for a newer version",
 };
 
-export function readInvite(text) {
+export function readInvite(text, nowMs = Date.now()) {
   let invite;
   try { invite = openInvite(text); } catch (error) {
     if (!(error instanceof Refused)) throw error;
     throw new Problem(error.message, `this is no invite: ${WRONG[error.message] ?? "it is damaged"}`, "Copy the whole line that `zwerm invite` printed.");
   }
-  if (invite.expiry + GRACE_S < Date.now() / 1000)
+  if (invite.expiry + GRACE_S < nowMs / 1000)
     throw new Problem("E_INVITE_EXPIRED", `this invite expired at ${new Date(invite.expiry * 1000).toISOString()}`, "Ask for a new one: `zwerm invite`.");
   return invite;
 }

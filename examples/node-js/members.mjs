@@ -15,11 +15,12 @@ export class Members {
   #revoked = new Map(); // kind and id -> from that second on
   #listNumber = -1n;
 
+  /** `charter()` is the chain as it is known now. */
   constructor(charter, store) { Object.assign(this, { charter, store }); }
 
   /** Takes a certificate in if it holds. */
   add(raw) {
-    const certificate = openCertificate(raw, this.charter, seconds()), node = nodeId(certificate.sig).toString("hex");
+    const certificate = openCertificate(raw, this.charter(), seconds()), node = nodeId(certificate.sig).toString("hex");
     const held = this.#current.get(node), serial = certificate.ser.toString("hex");
     const member = { ...certificate, node, serial };
     if (held?.serial === serial) return held;
@@ -71,7 +72,7 @@ export class Members {
   }
   /** A list of revocations (REV-3); the reason if `node` is in it. */
   takeRevocations(raw, node) {
-    const list = openRevocations(raw, this.charter);
+    const list = openRevocations(raw, this.charter());
     if (list.get("n") < this.#listNumber) return null;
     this.#listNumber = list.get("n");
     this.#revoked = new Map(list.get("revoked").map((entry) => [`${entry.get("kind")} ${entry.get("id").toString("hex")}`, entry.get("at")]));
@@ -80,7 +81,7 @@ export class Members {
   }
   /** A halt order (HLT-1): { n, on, why }. */
   openHalt(raw, certificate) {
-    const { order, by } = openHalt(raw, certificate, this.charter);
+    const { order, by } = openHalt(raw, certificate, this.charter());
     need(!this.isRevoked({ ...by, node: nodeId(by.sig).toString("hex"), serial: by.ser.toString("hex") }, order.get("at")), "E_REVOKED");
     return { n: Number(order.get("n")), on: order.get("on"), why: order.get("why") ?? "" };
   }

@@ -5,7 +5,9 @@ import { Attempts, idOf, keyOf } from "./attempts.mjs";
 import { Problem, log } from "./problem.mjs";
 import { startWorker } from "./worker.mjs";
 
-const INPUT_MOST = 64 << 20, PROGRESS_MS = 250, RESEND_FIRST_MS = 1000, RESEND_MOST_MS = 30000;
+/** Bytes of input, all files together, that one attempt takes. */
+export const INPUT_MOST = 64 << 20;
+const PROGRESS_MS = 250, RESEND_FIRST_MS = 1000, RESEND_MOST_MS = 30000;
 
 export class Work {
   #running = new Map(); // key -> { entry, worker, stopped, step, ... }

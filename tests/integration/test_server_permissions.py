@@ -146,6 +146,7 @@ def mine(subject, me, you):
     return subject.replace("{me}", me).replace("{you}", you)
 
 
+@pytest.mark.requirement("BUS-7")
 @pytest.mark.parametrize("role", ROLES)
 async def test_a_role_publishes_exactly_what_the_table_says(site, role):
     key, you = site.key(), site.key().public
@@ -159,6 +160,7 @@ async def test_a_role_publishes_exactly_what_the_table_says(site, role):
     assert answer == {s: role in allowed for s, allowed in PUBLISH.items()}
 
 
+@pytest.mark.requirement("BUS-7")
 @pytest.mark.parametrize("role", ROLES)
 async def test_a_role_subscribes_exactly_to_what_the_table_says(site, role):
     key, you = site.key(), site.key().public
@@ -172,6 +174,7 @@ async def test_a_role_subscribes_exactly_to_what_the_table_says(site, role):
     assert answer == {p: role in allowed for p, allowed in SUBSCRIBE.items()}
 
 
+@pytest.mark.requirement("BUS-2")
 async def test_a_joiner_may_ask_for_charter_and_enrolment_and_nothing_else(site):
     bus = await site.connect_joiner()
     bus.recent_refusals = deque()
@@ -337,6 +340,7 @@ async def test_the_pinned_connection_yields_the_ca_for_all_later_ones(site):
     await second.close()
 
 
+@pytest.mark.requirement("BUS-1")
 async def test_nothing_is_sent_to_a_server_that_does_not_speak_tls_first(site):
     from mesh.bus_nats import NatsBus
 
