@@ -9,11 +9,8 @@ from typing import Any
 
 import click
 
-from mesh.home import private_write
 from mesh.output import Exit
 from mesh.verbs import Session, command
-
-from .adapters.presets import PRESETS
 
 __all__ = ["VERBS"]
 
@@ -91,6 +88,7 @@ def add_agent(
 ) -> int:
     """Offer one more agent: a preset (`zwerm agents detect` lists them), or NAME -- PROGRAM ARGUMENT... ."""
     from .adapters import Place, build
+    from .adapters.presets import PRESETS
     from .agents_detect import CAPABILITY, default_entry
     from .agents_edit import added
     from .config import load_config
@@ -156,6 +154,8 @@ def remove_agent(session: Session, name: str) -> int:
 
 def _write(path: Path, text: str) -> None:
     """Replace the file that is really meant, as readable as it was."""
+    from mesh.home import private_write
+
     path = path.resolve()
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     mode = path.stat().st_mode & 0o777 if path.exists() else 0o600

@@ -23,7 +23,7 @@ from .orders import Answer
 from .scoring import Candidate, gate, score_round
 from .timers import Timers
 
-__all__ = ["BUSY", "Auction", "Decision", "Key", "Round"]
+__all__ = ["BUSY", "Auction", "Decision", "Key", "Round", "noted"]
 
 Key = tuple[str, str]
 """(run, subtask)"""
@@ -293,7 +293,7 @@ class Auction:
 
     def _decision(self, one: Round, candidates: list[Candidate], chosen: dict[Key, str]) -> Decision:
         ranked = sorted(candidates, key=lambda candidate: -candidate.score)
-        notes = [_note(candidate) for candidate in ranked[:_NOTES_MAX]]
+        notes = noted(ranked)
         winner = chosen.get(one.key)
         if winner is None:
             return Decision(one, [], notes, "", crowded=bool(ranked))
@@ -324,6 +324,11 @@ def _seed(one: Round) -> int:
     """The seed of a round's ties: anybody who knows the announcement can compute it."""
     text = f"{one.key[0]}/{one.key[1]}/{one.number}".encode()
     return int.from_bytes(hashlib.blake2s(text, digest_size=8).digest(), "big")
+
+
+def noted(ranked: Sequence[Candidate]) -> list[BidNote]:
+    """What an award writes down of the bids, the best first."""
+    return [_note(candidate) for candidate in ranked[:_NOTES_MAX]]
 
 
 def _note(candidate: Candidate) -> BidNote:

@@ -19,6 +19,7 @@ from typing import Any
 from protocol.messages import Cancel, Usage
 from protocol.records import (
     Awarded,
+    BidNote,
     Record,
     SubtaskCancelled,
     SubtaskFailed,
@@ -306,7 +307,7 @@ class Engine:
         subtask: SubtaskState,
         number: int,
         ranked: list[Candidate],
-        notes: list[Any],
+        notes: list[BidNote],
         reason: str,
     ) -> Candidate | None:
         """Write the award down and send it to the best bid that can be paid; the flight of the subtask goes on.

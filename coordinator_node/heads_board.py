@@ -165,8 +165,9 @@ class Heads:
             raw = self._endpoint.seal_head(head)
             revision = await self._endpoint.kv.put(f"{HEAD}.{run}", raw, self._revisions.get(run, 0))
         except WriteConflict as conflict:
-            self._revisions[run] = conflict.revision
             if self._ahead(run, head, conflict):
+                # Only now: what was learned from a head that says "closed" forgets the revision, and without it this would conflict for ever.
+                self._revisions[run] = conflict.revision
                 self._again(run, due, 0.0)
             return
         except DiskFull as error:

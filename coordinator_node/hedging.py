@@ -144,7 +144,6 @@ class Hedges:
         subtask = engine.desks[live.key[0]].state.subtasks[live.key[1]]
         attempt = subtask.attempts[live.attempt - 1]
         eta = live.eta_s or next((bid.eta_ms for bid in attempt.bids if bid.node == live.node), 0) / 1000
-        # What its node had said is not written down for who took an award that another refused.
         eta = eta * engine.history.of(live.node, live.capability).slower.ratio or live.deadline_s / _ETA_TIMES
         return max(self._after_s, _ETA_TIMES * eta, _USUAL_TIMES * self._usual_s(live))
 

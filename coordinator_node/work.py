@@ -25,6 +25,7 @@ from protocol.messages import (
 from protocol.messages.work import WorkState
 from protocol.records import Accepted, AttemptFailed, AttemptMoved, Refused, Rejected
 
+from .auction import noted
 from .budget_view import usage_view
 from .closing import BLAMELESS
 from .desk import Desk
@@ -282,7 +283,7 @@ class Work:
         if standing and not (desk.state.paused or engine.halted):
             engine.market.fly(live.capability, +1)
             reason = f"next best: {engine.market.name(live.node)} refused ({item.code})"
-            engine.award_to(desk, subtask, live.round, standing, [], reason)
+            engine.award_to(desk, subtask, live.round, standing, noted(standing), reason)
         else:
             engine.add(desk, item.subtask, pause=True)
 

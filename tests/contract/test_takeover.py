@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from coordinator_node.chain import Link
 from coordinator_node.journal_store import read_run
 from coordinator_node.node import CoordinatorRole
 from coordinator_node.ownership import Ownership
@@ -263,6 +264,22 @@ async def test_heads_say_how_far_a_journal_has_come_and_one_that_ends_before_is_
     assert [entry["status"] for entry in listed] == ["halted"]
     assert "the rest is missing" in listed[0]["message"]
     assert run not in again.engine.desks
+
+
+@pytest.mark.requirement("OWN-5")
+async def test_what_is_written_behind_the_end_of_a_run_moves_its_head(pair: Pair) -> None:
+    run, owner, _ = await pair.submit()
+    await pair.done(run)
+    heads = pair.desks[owner].takeover.board.heads
+    await pair.team.until(lambda: (found := heads.get(run)) is not None and found.closed)
+    ended = heads.get(run)
+    assert ended is not None
+    # The owner has let go of the revision with the end of the run: it finds it by a conflict, and must not do so for ever.
+    heads.wrote(run, Link(ended.seq + 1, bytes(32), ended.count + 1), [])
+    await pair.team.until(lambda: (found := heads.get(run)) is not None and found.seq == ended.seq + 1)
+    moved = heads.get(run)
+    assert moved is not None
+    assert (moved.closed, moved.count) == (True, ended.count + 1)
 
 
 @pytest.mark.requirement("OWN-5")

@@ -141,6 +141,9 @@ def test_refusing_an_award_gives_it_to_the_next_best_without_a_new_announcement(
     assert desk.said(Award)[0].attempt == 2
     assert desk.subtask().attempts[0].status == "refused"
     assert "next best" in desk.subtask().attempts[1].reason
+    standing = [note.node for note in desk.last("subtask.awarded").bids]
+    assert node_id(second) in standing
+    assert node_id(first) not in standing
 
 
 def test_bids_that_have_run_out_are_not_next_best(desk: Playbook) -> None:

@@ -281,6 +281,19 @@ def test_an_award_that_is_not_taken_costs_nothing() -> None:
     desk.check()
 
 
+@pytest.mark.requirement("BUD-3")
+def test_the_next_best_after_a_refusal_costs_its_price_when_it_counts_no_money() -> None:
+    desk = begin(budget=Budget(money=400_000))
+    desk.bid("a", success=0.99)
+    desk.bid("b", success=0.1)
+    first = desk.awards()["one"]
+    desk.work(first, a_refusal("one"))
+    desk.work(desk.awards()["one"], a_result("one", 2))
+    assert desk.last("subtask.accepted")
+    assert spent(desk) == (100_000, 0)
+    desk.check()
+
+
 @pytest.mark.requirement("BUD-1")
 @pytest.mark.parametrize("what", ["node", "agent"])
 def test_one_node_or_agent_may_be_bounded_in_every_run(what: str) -> None:
