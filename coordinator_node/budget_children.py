@@ -3,7 +3,8 @@
     admit -> child.opened in the journal of the run above, with what is set aside -> only then run.opened of the child
     run.closed of the child in its journal -> only then child.closed in that of the run above
 
-Rules. The owner of the run above takes the child and owns it, or the child is refused: there is never a second keeper of one budget. A child bounds every kind
+Rules. The owner of the run above takes the child and owns it, or the child is refused: there is never a second keeper of one budget. After a takeover
+they may have two owners: then that of the run above reads in the child's journal what it used. A child bounds every kind
 that is bounded above it, so that budgets hold at any depth. Between the two records of either pair a crash sets aside too much, never too little.
 """
 
@@ -20,11 +21,12 @@ from .budget import KINDS, NO_BOUND, Ledger, child_key, limits_of, replay, total
 from .budget_text import amount_text, short_text
 from .desk import Desk
 from .orders import BeginChild, CancelAsked, ChildEnded, RunAccepted, TellParent
+from .state import RunState
 
 if TYPE_CHECKING:
     from .engine import Engine
 
-__all__ = ["ChildRefused", "Children"]
+__all__ = ["ChildRefused", "Children", "used_by"]
 
 
 class ChildRefused(ZwermError):
@@ -123,11 +125,18 @@ class Children:
         """A run has ended: who is above it is told when that is in its journal."""
         if desk.state.parent is None:
             return
-        ledger = Ledger()
-        replay(ledger, desk.state)
-        spent = total(ledger, desk.run)
-        used = spent.model_copy(update={"children": min(NO_BOUND, spent.children + 1)})
-        self._engine.command(TellParent(desk.run, desk.state.parent, used))
+        self._engine.command(TellParent(desk.run, desk.state.parent, used_by(desk.state)))
+
+    def elsewhere(self) -> list[tuple[str, str]]:
+        """(run, run below it) that goes on as far as we know, and not here: another coordinator took one of the two over."""
+        desks = self._engine.desks
+        return [
+            (run, child)
+            for run, desk in desks.items()
+            if desk.state.children and desk.state.status != "closed"
+            for child, part in desk.state.children.items()
+            if part.used is None and child not in desks
+        ]
 
     def ended(self, event: ChildEnded) -> None:
         """A child has ended: settle what was set aside for it."""
@@ -144,6 +153,14 @@ class Children:
             if child.used is None and run in self._engine.desks:
                 reason = f"the run above it, {desk.run[-6:]}, was cancelled"
                 self._engine.runs.cancel_asked(CancelAsked(run, by, reason))
+
+
+def used_by(state: RunState) -> Usage:
+    """What a run that has ended used of what was set aside for it above."""
+    ledger = Ledger()
+    replay(ledger, state)
+    spent = total(ledger, state.run)
+    return spent.model_copy(update={"children": min(NO_BOUND, spent.children + 1)})
 
 
 def _amounts(budget: Budget) -> Usage:

@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic import ValidationError
 
 from mesh.endpoint import NoAnswer
-from protocol.errors import ZwermError
+from mesh.errors import MeshError
+from protocol.codec import pack, unpack
+from protocol.errors import Rejected, ZwermError
 from protocol.ids import RUN_ID_CHARS
 from protocol.messages import (
     CancelRun,
@@ -58,8 +60,11 @@ _OWNER_S: Final = 6.0
 """How long a run may be without an owner before who asks is told so: a takeover is quicker."""
 _HANDED_S: Final = 3.0
 _LOOK_S: Final = 0.2
-_OWNERS: Final = frozenset({Type.CANCEL_RUN, Type.PAUSE_RUN, Type.RESUME_RUN})
-"""Requests that only the owner of the run can carry out."""
+_HANDED_SUBMIT_S: Final = 8.0
+"""A submission is planned and written down first."""
+_OWNERS: Final = frozenset({Type.CANCEL_RUN, Type.PAUSE_RUN, Type.RESUME_RUN, Type.SUBMIT_RUN})
+"""Requests that only the owner of a run can carry out: of that run, or of the one above it."""
+_VALUES_MAX: Final = 60_000
 _DATA_BYTES_MAX: Final = 100_000
 """Largest view that an answer carries as data; a larger one is stored, and the answer names it."""
 _INPUTS_MAX: Final = 1_000
@@ -121,10 +126,17 @@ class RunsService:
             ZwermError: it was refused; code, message and hint are the answer.
         """
         request = received.items[0]
+        owners: Reply | None = None
         if isinstance(request, (CancelRun, PauseRun, ResumeRun)):
-            owners = await self._hand_on(request, received.node)
-            if owners is not None:
-                return owners
+            owners = await self._hand_on(request, request.run, received)
+        elif (
+            isinstance(request, SubmitRun)
+            and request.parent is not None
+            and await self._role.endpoint.journal.last(received.run) is None
+        ):
+            owners = await self._hand_on(request, request.parent, received)
+        if owners is not None:
+            return owners
         return await self._do(received.run, request, received.node)
 
     async def answer_as_owner(self, received: Received) -> Reply | None:
@@ -144,29 +156,34 @@ class RunsService:
                 hint="Ask any coordinator.",
             )
         try:
-            [request] = body_validator(handed.asks).validate_python([handed.item])
-        except ValidationError:
+            item = unpack(handed.body, max_nodes=_VALUES_MAX) if handed.body else handed.item
+            [request] = body_validator(handed.asks).validate_python([item])
+        except (ValidationError, Rejected):
             return Reply(ok=False, code="E_SCHEMA", message="what was handed on is no such request")
         return await self._do(handed.run, request, handed.by)
 
-    async def _hand_on(self, request: CancelRun | PauseRun | ResumeRun, by: str) -> Reply | None:
-        """Let the owner of the run do it; None when that is us, or the run has ended.
+    async def _hand_on(
+        self, request: CancelRun | PauseRun | ResumeRun | SubmitRun, name: str, received: Received
+    ) -> Reply | None:
+        """Let the owner of the run of this name do it; None when that is us, or the run has ended.
 
         Raises:
             RunUnknown: there is no such run, or nobody owns it at the moment.
+            CallFailed: its owner said no.
         """
         role = self._role
-        run = await role.archive.find(request.run)
+        run = await role.archive.find(name)
         until = role.endpoint.clock.monotonic() + _OWNER_S
+        if isinstance(request, SubmitRun):
+            until += _HANDED_SUBMIT_S
         while run not in role.engine.desks:
             state, _ = await role.archive.get(run)
             if state.status == "closed":
                 return None
             if role.takeover.board.lives(state.owner):
-                item = request.model_dump(exclude_defaults=True) | {"run": run}
-                handed = ForRun(to=state.owner, by=by, run=run, asks=int(type_of(request)), item=item)
-                with contextlib.suppress(NoAnswer):  # it may just have died: see who owns the run now
-                    return await role.endpoint.call("owner", handed, timeout_s=_HANDED_S, run=run)
+                answer = await self._ask_owner(*_handed(request, state.owner, received, run))
+                if answer is not None:
+                    return answer
             if role.endpoint.clock.monotonic() > until:
                 raise RunUnknown(
                     f"run {run[-6:]} belongs to a coordinator that does not answer, and nobody has taken it yet",
@@ -174,6 +191,33 @@ class RunsService:
                 )
             await asyncio.sleep(_LOOK_S)
         return None
+
+    async def _ask_owner(self, handed: ForRun, timeout_s: float) -> Reply | None:
+        """The owner's answer; None when it gives none, or dies meanwhile: then somebody else owns the run soon.
+
+        Raises:
+            CallFailed: it said no.
+        """
+        role = self._role
+
+        async def ask() -> Reply | MeshError | None:
+            try:
+                return await role.endpoint.call("owner", handed, timeout_s=timeout_s, run=handed.run)
+            except NoAnswer:
+                return None
+            except MeshError as error:
+                return error
+
+        call = role.tasks.create_task(ask())
+        try:
+            while not call.done() and role.takeover.board.lives(handed.to):
+                await asyncio.wait([call], timeout=_LOOK_S)
+            answer = call.result() if call.done() else None
+        finally:
+            call.cancel()
+        if isinstance(answer, MeshError):
+            raise answer
+        return answer
 
     async def _do(self, run: str, request: Any, by: str) -> Reply:
         if isinstance(request, SubmitRun):
@@ -247,7 +291,7 @@ class RunsService:
         plan = await asyncio.to_thread(find_planner(request.planner).plan, planned)
         most = role.config.run_budget
         if request.parent is not None:
-            await self._mine(request.parent)
+            await self._mine(request.parent)  # or it was taken from us since it was handed on
             most = most.model_copy(update={"children": None})
         budget = merge(request.budget, plan.budget, most)
         artifacts, me = role.endpoint.artifacts, role.endpoint.me
@@ -424,3 +468,16 @@ class RunsService:
             "nodes": nodes,
             "journal": journal,
         }
+
+
+def _handed(
+    request: CancelRun | PauseRun | ResumeRun | SubmitRun, to: str, received: Received, run: str
+) -> tuple[ForRun, float]:
+    """A request as it is handed to the owner of a run, and how long its answer may take."""
+    asks = int(type_of(request))
+    item = request.model_dump(exclude_defaults=True, by_alias=True)
+    if isinstance(request, SubmitRun):
+        body = pack(item, max_nodes=_VALUES_MAX)
+        handed = ForRun(to=to, by=received.node, run=received.run, asks=asks, item={}, body=body)
+        return handed, _HANDED_SUBMIT_S
+    return ForRun(to=to, by=received.node, run=run, asks=asks, item=item | {"run": run}), _HANDED_S

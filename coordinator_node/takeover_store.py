@@ -16,7 +16,8 @@ from mesh.errors import MeshError
 from protocol.errors import ZwermError
 from protocol.subjects import Route
 
-from .orders import AnswersReceived, Event, RunDeposed, RunForgotten, WorkReceived
+from .budget_children import used_by
+from .orders import AnswersReceived, ChildEnded, Event, RunDeposed, RunForgotten, WorkReceived
 from .ownership import LEASE_CLUSTER_S, LEASE_S, Ownership
 from .ownership_board import Board
 from .waiting import HELD_MAX, Waiting
@@ -46,6 +47,7 @@ class Takeover:
         self._reading: dict[str, list[Event]] = {}
         """Runs that are being read, and what was said about them meanwhile."""
         self._ahead: set[str] = set()
+        self._settling: set[str] = set()
         self._waiting = Waiting()
         """What came while we do not hold our lease."""
         self._task: asyncio.Task[None] | None = None
@@ -130,6 +132,11 @@ class Takeover:
             elif run not in self._ahead and self._free(run) and self.board.expects(run, head.owner):
                 self._ahead.add(run)
                 role.start(self._read_ahead(run))
+        for run, child in role.engine.children.elsewhere():
+            below = self.board.heads.get(child)
+            if below is not None and below.closed and child not in self._settling:
+                self._settling.add(child)
+                role.start(self._settle(run, child))
         now = role.endpoint.clock.monotonic()
         alive = self.core.alive(now)
         if (self._alive - alive or now >= self._strays_at) and not self._looking:
@@ -176,6 +183,17 @@ class Takeover:
             log.warning("the journal's runs cannot be listed yet: %s", error.message)
         finally:
             self._looking = False
+
+    async def _settle(self, run: str, child: str) -> None:
+        """A run below one of ours has ended at another coordinator: what it used is in its journal."""
+        try:
+            state, _ = await self._role.archive.get(child)
+            if state.status == "closed" and state.parent == run:
+                self._role.take(ChildEnded(run, child, used_by(state)))
+        except ZwermError as error:
+            log.warning("run %s, below run %s, cannot be settled yet: %s", child[-6:], run[-6:], error)
+        finally:
+            self._settling.discard(child)
 
     async def _read_ahead(self, run: str) -> None:
         """Read a run whose owner has missed renewals; what goes wrong here shows again when it is taken."""

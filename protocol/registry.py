@@ -33,7 +33,7 @@ _LARGE = 512 * 1024
 
 BODY_BYTES_MAX: Final[dict[int, int]] = {
     kind: _LARGE
-    if kind in (Type.AWARD, Type.SUBMIT_RUN, Type.REPLY, Type.JOURNAL, Type.REVOCATION)
+    if kind in (Type.AWARD, Type.SUBMIT_RUN, Type.FOR_RUN, Type.REPLY, Type.JOURNAL, Type.REVOCATION)
     else _CONTROL
     for kind in Type
 }

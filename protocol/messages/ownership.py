@@ -26,6 +26,8 @@ class ForRun(Item):
     run: RunId
     asks: Annotated[int, Field(ge=0x0301, le=0x037F)]
     item: JsonObject
+    body: Annotated[bytes, Field(max_length=1 << 19)] = b""
+    """The item in msgpack, where it has bytes; `item` is empty then."""
 
 
 class Head(Item):

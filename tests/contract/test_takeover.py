@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,13 +13,15 @@ import pytest
 from coordinator_node.chain import Link
 from coordinator_node.journal_store import read_run
 from coordinator_node.node import CoordinatorRole
+from coordinator_node.orders import RunDeposed
 from coordinator_node.ownership import Ownership
 from coordinator_node.ownership_board import Board
 from mesh.clock import SystemClock
+from mesh.endpoint import CallFailed
 from mesh.errors import StoreUnavailable
 from protocol import subjects
 from protocol.codec import unpack
-from protocol.messages import Budget, CancelRun, Head, ListRuns, Result
+from protocol.messages import Budget, CancelRun, Head, ListRuns, Result, SubmitRun
 from protocol.records import Accepted, Owned
 from tests.support.endpoint_memory import MemorySwarm
 from tests.support.endpoint_server import ServerSwarm
@@ -53,7 +56,11 @@ class Pair:
 
     async def submit(self) -> tuple[str, str, str]:
         """A run that waits at the gate, its owner and the other one."""
-        run = await self.team.submit({**GATED, "params": {"gate": str(self.gate)}})
+        return await self.submit_with()
+
+    async def submit_with(self, **request: Any) -> tuple[str, str, str]:
+        """The same, with more to the request."""
+        run = await self.team.submit({**GATED, "params": {"gate": str(self.gate)}}, **request)
         [owner] = [name for name, desk in self.desks.items() if run in desk.engine.desks]
         [other] = set(self.desks) - {owner}
         self.team.coordinator = self.desks[other]
@@ -411,3 +418,89 @@ async def test_a_node_that_named_a_wait_before_a_takeover_is_given_nothing_after
     assert taker.market.limited(bob, "test.unfinished")
     assert not taker.market.limited(bob, "test.steps")
     assert len(taker.desks[run].state.subtasks["draft"].attempts) == 1
+
+
+@pytest.mark.requirement("OWN-6", "BUD-7")
+async def test_a_run_below_another_is_begun_by_that_ones_owner_whoever_is_asked(pair: Pair) -> None:
+    team = pair.team
+    run, owner, other = await pair.submit_with(budget=Budget(money=5_000_000, children=8))
+    [note] = [await team.put("note.txt", b"some words")]
+    below = []
+    for number in range(6):  # the one that is asked is drawn by lot
+        child = await team.submit(
+            {
+                "id": f"x{number}",
+                "capability": "test.steps",
+                "map": "inputs",
+                "params": {"gate": str(pair.gate)},
+            },
+            inputs=[note],
+            parent=run,
+            budget=Budget(money=50_000),
+        )
+        below.append(child)
+        assert child in pair.desks[owner].engine.desks
+        assert child not in pair.desks[other].engine.desks
+    service = pair.desks[other].service
+    state = pair.desks[owner].engine.desks[run].state
+    assert list(state.children) == below
+    # The same again, of the one that does not own it.
+    again = await service.answer(asked(team, SubmitRun(goal="do it", parent=run), below[0]))
+    assert again.data["again"] is True
+    with pytest.raises(CallFailed) as caught:
+        await service.answer(
+            asked(team, SubmitRun(goal="do it", planner="file", plan={"steps": [GATED]}, parent=run))
+        )
+    assert caught.value.code == "E_BUDGET", "the owner says no, and why"
+    pair.gate.touch()
+    await team.until(lambda: sum(event.kind == "run.closed" for event in team.events) == 7)
+
+
+@pytest.mark.requirement("OWN-6")
+async def test_a_run_below_one_whose_owner_has_just_died_is_begun_by_who_takes_it(pair: Pair) -> None:
+    team = pair.team
+    run, owner, other = await pair.submit_with()
+    for ear in pair.desks[owner]._ears:  # the connection of a process ends with it
+        await ear.unsubscribe()
+    await team.kill(owner)
+    step = {**GATED, "params": {"gate": str(pair.gate)}}
+    child = await team.submit(step, parent=run)
+    assert pair.desks[other].engine.desks[child].state.parent == run
+    assert child in pair.desks[other].engine.desks[run].state.children
+
+
+@pytest.mark.requirement("BUD-7")
+async def test_what_a_run_used_below_one_of_another_coordinator_is_settled_there(pair: Pair) -> None:
+    team = pair.team
+    run, owner, other = await pair.submit_with(budget=Budget(money=5_000_000, children=8))
+    gates = [str(pair.gate), f"{pair.gate}2"]
+    child = await team.submit(
+        {**GATED, "params": {"gate": gates[1]}}, parent=run, budget=Budget(money=50_000)
+    )
+    taker = pair.desks[other]
+    state = pair.desks[owner].engine.desks[child].state
+    # As after a takeover by two: the run below is somebody else's now.
+    pair.desks[owner].take(RunDeposed(child))
+    pair.desks[owner].store.forget(child)
+    taker.takeover.core.takes = lambda run, owner, now: run == child  # type: ignore[method-assign]
+    taker.takeover._begin(child)
+    await team.until(lambda: child in taker.engine.desks)
+    above = pair.desks[owner].engine.desks[run].state
+    assert above.children[child].used is None
+    Path(gates[1]).touch()
+    await team.until(lambda: above.children[child].used is not None)
+    used = above.children[child].used
+    assert used is not None
+    assert used.children == 1
+    assert state.run == child
+
+
+async def test_a_run_below_none_is_refused(memory_pair: Pair) -> None:
+    with pytest.raises(CallFailed) as caught:
+        await memory_pair.team.submit(GATED, parent=memory_pair.team.new_run())
+    assert caught.value.code == "E_NOT_FOUND"
+
+
+def asked(team: Team, request: Any, run: str | None = None) -> Any:
+    """A request of the client as a coordinator hears it."""
+    return SimpleNamespace(items=[request], node=team.client.node, run=run or team.new_run())

@@ -106,6 +106,7 @@ ADDED_LATER: dict[int, dict[str, Any]] = {
     0x0202: {"halt": 2, "stopped": 3},
     0x0503: {"certificate": b"\xc1\x4f"},
 }
+HANDED = msg({"goal": "a part of it", "parent": RUN})
 MESSAGES_3: dict[int, tuple[str, dict[str, Any], dict[str, Any]]] = {
     0x030D: ("pause_run", {"run": RUN}, {"reason": "lunch"}),
     0x030E: ("resume_run", {"run": RUN}, {}),
@@ -216,6 +217,10 @@ def messages() -> Iterator[Case]:
         for key in added:
             wrong = [{**item, key: 7.5}]
             yield case(f"e-{name}-halt-{key}", "E_SCHEMA", "MSG-4", f"7.5 for {key}.", kind, wrong)
+    handed = {**MESSAGES_3[0x0310][1], "asks": 0x0301, "item": {}, "body": HANDED}
+    yield case("ok-for_run-body", "OK", "OWN-6", "A submission that is handed on.", 0x0310, [handed])
+    wrong = [{**handed, "body": HANDED.hex()}]
+    yield case("e-for_run-body", "E_SCHEMA", "OWN-6", "Its body in words.", 0x0310, wrong)
     head = MESSAGES_3[0x0602][1]
     yield case(
         "ok-head-snapshot",
