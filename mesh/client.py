@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from protocol.messages import Budget
 
@@ -25,6 +25,9 @@ from .endpoint import Endpoint
 from .home import Home, locate_home
 from .membership import Membership
 from .sdk import RunEvent, RunHandle, RunsPort, load_runs
+
+if TYPE_CHECKING:
+    from .halt_swarm import HaltSent
 
 __all__ = ["Swarm", "connect", "connect_home"]
 
@@ -136,6 +139,34 @@ class Swarm:
             CallFailed: there is no such run. NoAnswer: no coordinator is up.
         """
         await self._runs.resume(run)
+
+    async def halt(self, why: str = "", *, wait_s: float = 5.0) -> HaltSent:
+        """Stop every agent process of the swarm until `lift`; this device must have the role admin.
+
+        Args:
+            why: told to everybody.
+            wait_s: how long to wait for the devices' word; `silent` of what is returned names those that did not answer.
+
+        Raises:
+            NoSuchRole: this device is no admin.
+            BusUnreachable: the order could not be said.
+        """
+        return await self._order(on=True, why=why, wait_s=wait_s)
+
+    async def lift(self, *, wait_s: float = 5.0) -> HaltSent:
+        """Let a halted swarm go on.
+
+        Raises:
+            NoSuchRole, BusUnreachable: as `halt`.
+        """
+        return await self._order(on=False, why="", wait_s=wait_s)
+
+    async def _order(self, *, on: bool, why: str, wait_s: float) -> HaltSent:
+        from .halt_swarm import halt_swarm
+
+        # A client may not say orders: they are given over a connection of the admin's.
+        async with self.membership.connect("admin", timeout_s=10.0) as endpoint:
+            return await halt_swarm(Swarm(self.membership, endpoint), on=on, why=why, wait_s=wait_s)
 
 
 @asynccontextmanager

@@ -9,18 +9,20 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from protocol import subjects
 from protocol.errors import Rejected, ZwermError
 from protocol.messages import Heartbeat, ListNodes
 
-from .client import Swarm
 from .endpoint import Received
 from .errors import MeshError, WriteConflict
 from .halt_file import read_order
 from .halt_orders import TRIES, Giver
 from .halting import HALT_KEY
+
+if TYPE_CHECKING:
+    from .client import Swarm
 
 __all__ = ["Answer", "HaltSent", "halt_swarm"]
 
