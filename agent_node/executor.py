@@ -8,7 +8,6 @@ comes back for every start. Names from elsewhere never become paths. Counterpart
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import re
 import shutil
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from mesh.clock import Clock
-from mesh.errors import MeshError
+from mesh.errors import MeshError, no_room
 from protocol.artifact import ArtifactRef
 from protocol.errors import ZwermError
 from protocol.messages import NamedRef
@@ -162,7 +161,7 @@ class Executor:
                     key, error.code, plain(f"{error.message} {error.hint}".strip()), retryable=True
                 )
             except OSError as error:
-                code = "E_DISK_FULL" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "E_DISK"
+                code = "E_DISK_FULL" if no_room(error) else "E_DISK"
                 event = WorkFailed(key, code, f"the job's directory: {error.strerror}", retryable=True)
             except Exception as error:
                 log.exception("%s failed in its adapter", key)

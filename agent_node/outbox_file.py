@@ -9,7 +9,6 @@ start or when it has grown. Counterpart: `outbox.replay` folds the records.
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
 import os
 import struct
@@ -21,6 +20,7 @@ from typing import Any, Final
 import msgpack
 from pydantic import ValidationError
 
+from mesh.errors import no_room
 from protocol.messages import Cancelled, Failed, Result
 
 from .errors import OutboxError, OutboxFull
@@ -32,7 +32,6 @@ log = logging.getLogger("zwerm.agent.outbox")
 
 COMPACT_BYTES: Final = 4 << 20
 """Rewrite the file when it has grown by this much."""
-_NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _HEAD: Final = struct.Struct(">II")
 _FRAME_MAX: Final = 4 << 20
 _ITEMS: Final[dict[str, type[Terminal]]] = {"r": Result, "f": Failed, "c": Cancelled}
@@ -199,7 +198,7 @@ class OutboxFile:
             os.close(folder)
 
     def _failed(self, error: OSError) -> OutboxError:
-        kind = OutboxFull if error.errno in _NO_ROOM else OutboxError
+        kind = OutboxFull if no_room(error) else OutboxError
         return kind(
             f"the record of this node's work, {self.path}, cannot be kept: {error.strerror}",
             "Make room on the disk: the node then goes on by itself."

@@ -32,6 +32,8 @@ from typing import Any, BinaryIO, Final
 
 import msgpack
 
+from mesh.errors import no_room
+
 from .confine_proc import confine
 from .functions import Given, Job, JobCancelled, JobFailed, Output, Word, as_outputs
 from .limits_proc import die_with_parent, set_limits
@@ -304,7 +306,7 @@ def _explained(error: BaseException) -> dict[str, Any]:
             "message": "a file of the job is larger than allowed",
             "again": False,
         }
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if no_room(error):
         return {
             "code": "E_DISK_FULL",
             "message": "there was no room left on its disk for this work",

@@ -8,6 +8,7 @@ time has passed. Where nobody offers a capability, work waits a grace for somebo
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Final
 
 from .auction import Key
@@ -23,6 +24,15 @@ _BACKOFF_FIRST_S: Final = 0.25
 _BACKOFF_MAX_S: Final = 5.0
 _DOUBLED_MAX: Final = 10
 """Work may be tried for days: two to the power of all its tries is no number."""
+
+
+@dataclass(slots=True)
+class _Full:
+    """All sellers of a capability are full. `until`: nobody is tried before; `pause`: how long that is; `why`: what one of them said, "" if none did."""
+
+    until: float
+    pause: float
+    why: str
 
 
 class Scheduler:
@@ -48,10 +58,8 @@ class Scheduler:
         """capability -> run -> subtask -> waiting since; the order of runs is their turn."""
         self._capability: dict[Key, str] = {}
         self._patient: set[str] = set()
-        self._full: dict[str, tuple[float, float]] = {}
-        """capability -> (until, pause): its sellers are full."""
-        self._why: dict[str, str] = {}
-        """Of those, what a seller said of it."""
+        self._full: dict[str, _Full] = {}
+        """Capabilities whose sellers are full."""
         self._timers: Timers[tuple[str, Key | str]] = Timers()
         self._tries: dict[Key, int] = {}
 
@@ -84,12 +92,12 @@ class Scheduler:
     def full(self, capability: str, now: float, why: str) -> None:
         """Everybody who was asked is full: leave them alone for a moment. `why`: what one of them said, "" if they bid and won too much else."""
         self._market.full(capability)
-        self._why[capability] = why
-        until, pause = self._full.get(capability, (0.0, 0.0))
-        if until > now:
+        known = self._full.get(capability)
+        if known is not None and known.until > now:
+            known.why = why
             return
-        pause = min(_FULL_MAX_S, pause * 2) if pause else _FULL_FIRST_S
-        self._full[capability] = (now + pause, pause)
+        pause = _FULL_FIRST_S if known is None else min(_FULL_MAX_S, known.pause * 2)
+        self._full[capability] = _Full(now + pause, pause, why)
         self._timers.set(("full", capability), now + pause)
 
     def freed(self) -> None:
@@ -97,20 +105,18 @@ class Scheduler:
         for capability in self._full:
             self._market.not_full(capability)
         self._full.clear()
-        self._why.clear()
 
     def took(self, capability: str) -> None:
         """A subtask was awarded: if full sellers took one more than before, more are tried soon."""
         if self._market.took(capability):
             self._full.pop(capability, None)
-            self._why.pop(capability, None)
 
     def waiting(self, run: str) -> dict[str, str]:
         """Subtasks of a run that wait because their sellers are full -> what a seller said of it."""
         return {
-            subtask: why
-            for capability, why in self._why.items()
-            if why
+            subtask: full.why
+            for capability, full in self._full.items()
+            if full.why
             for subtask in self._queues.get(capability, {}).get(run, ())
         }
 
@@ -153,7 +159,8 @@ class Scheduler:
         for capability, runs in list(self._queues.items()):
             if not runs:
                 continue
-            probe = self._full.get(capability, (0.0, 0.0))[0] <= now
+            full = self._full.get(capability)
+            probe = full is None or full.until <= now
             room = self._market.room(capability, probe=probe)
             if room:
                 yield capability, self._take(runs, room)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import hashlib
 import tempfile
 from collections.abc import AsyncIterator
@@ -19,7 +18,7 @@ from typing import IO, Final
 
 from protocol.artifact import CHUNK_BYTES, ArtifactRef
 
-from .errors import DigestMismatch, DiskFull
+from .errors import DigestMismatch, DiskFull, no_room
 from .workspace import ArtifactSource
 
 __all__ = ["Content", "opened"]
@@ -107,7 +106,7 @@ async def opened(source: ArtifactSource) -> AsyncIterator[Content]:
                 async for part in source:
                     file.write(part)
             except OSError as error:
-                if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+                if no_room(error):
                     raise DiskFull("there is no room in the temporary directory to store this") from error
                 raise
         content = Content(file)

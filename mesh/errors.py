@@ -9,6 +9,8 @@ the same call may succeed later with nothing changed by a person. The codes are 
 
 from __future__ import annotations
 
+import errno
+
 from protocol.errors import ZwermError
 
 __all__ = [
@@ -33,6 +35,7 @@ __all__ = [
     "TokenRefused",
     "TooFewServers",
     "WriteConflict",
+    "no_room",
 ]
 
 
@@ -188,6 +191,11 @@ class DiskFull(MeshError):
         hint: str = "Free some space, or give the workspace more of it in config.toml (`artifacts_mib`, `journal_mib`).",
     ) -> None:
         super().__init__("E_DISK_FULL", message, hint)
+
+
+def no_room(error: BaseException) -> bool:
+    """Whether it says that a disk is full, or one's share of it."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 class StoreUnavailable(MeshError):

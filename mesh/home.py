@@ -7,7 +7,6 @@ new one. What is secret (keys/, admin/) is read by nobody but the process that n
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import json
 import os
@@ -20,7 +19,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from .errors import DiskFull, MeshError
+from .errors import DiskFull, MeshError, no_room
 
 __all__ = ["Home", "HomeBusy", "HomeDamaged", "NodeFile", "NotInSwarm", "locate_home", "private_write"]
 
@@ -108,7 +107,7 @@ def private_write(path: Path, data: bytes, *, mode: int = 0o600) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if no_room(error):
             raise DiskFull(f"no space left for {path}", _ELSEWHERE) from None
         raise
 
@@ -226,7 +225,7 @@ class Home:
                 else:
                     scratch.replace(self.path)
         except (OSError, DiskFull) as error:
-            if isinstance(error, DiskFull) or error.errno in (errno.ENOSPC, errno.EDQUOT):
+            if isinstance(error, DiskFull) or no_room(error):
                 raise DiskFull(
                     f"no space left in {self.path.parent}; nothing was left behind", _ELSEWHERE
                 ) from None

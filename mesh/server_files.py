@@ -6,7 +6,6 @@ Rules. Everything is the owner's alone; a config is replaced whole. Counterpart:
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
 import shutil
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from .errors import DiskFull, ServerFailed
+from .errors import DiskFull, ServerFailed, no_room
 
 __all__ = [
     "MIN_FREE_BYTES",
@@ -111,7 +110,7 @@ def listening_port(state_dir: Path, pid: int) -> int | None:
 
 def from_os_error(error: OSError, state_dir: Path) -> Exception:
     """The error that fits a failure of the file system."""
-    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+    if no_room(error):
         return DiskFull(f"the disk of {state_dir} is full")
     return ServerFailed(
         f"the embedded server's state directory cannot be used: {error}", "Check its owner and mode."
