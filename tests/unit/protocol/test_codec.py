@@ -63,7 +63,7 @@ def test_tuples_and_enumeration_members_are_packed_as_what_they_stand_for() -> N
         {1: 2},
         {b"a": 1},
         {None: 1},
-        object(),
+        pytest.param(object(), id="an object"),
         {"a": {1, 2}},
         "\ud800",
         2**70,
