@@ -48,7 +48,9 @@ def _swarm(session: Session, why: str, *, on: bool) -> int:
 
     async def send() -> HaltSent:
         async with connect_home(home, role="admin", timeout_s=5.0) as swarm:
-            return await halt_swarm(swarm, on=on, why=why, wait_s=_WAIT_S, heard=heard)
+            return await halt_swarm(
+                swarm.membership, swarm.endpoint, on=on, why=why, wait_s=_WAIT_S, heard=heard
+            )
 
     sent = run_async(send(), timeout_s=session.timeout_s)
     for one in sent.answers:

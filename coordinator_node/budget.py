@@ -17,7 +17,7 @@ from typing import Final, Literal
 
 from protocol.messages import Budget, Usage
 
-from .state import AttemptState, RunState
+from .state import AttemptState, RunState, bid_of
 
 __all__ = [
     "KINDS",
@@ -32,7 +32,6 @@ __all__ = [
     "charge",
     "child_key",
     "limits_of",
-    "price_of",
     "replay",
     "scopes_of",
     "shares",
@@ -237,11 +236,6 @@ def scopes_of(run: str, subtask: str, node: str, agent: str) -> tuple[Scope, ...
     return ("run", run), ("subtask", run, subtask), ("node", run, node), ("agent", run, node, agent)
 
 
-def price_of(attempt: AttemptState) -> int:
-    """What the winner asked, in micro-credits."""
-    return next((note.price for note in attempt.bids if note.node == attempt.node), 0)
-
-
 def charge(attempt: AttemptState) -> Usage:
     """What an ended attempt counts for, before the bound of its reservation.
 
@@ -250,7 +244,8 @@ def charge(attempt: AttemptState) -> Usage:
     """
     if attempt.status == "refused":
         return Usage()
-    money = attempt.used.money or min(NO_BOUND, price_of(attempt))
+    bid = bid_of(attempt)
+    money = attempt.used.money or min(NO_BOUND, bid.price if bid else 0)
     return attempt.used.model_copy(update={"money": money, "children": 0})
 
 

@@ -12,6 +12,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from .desk import Desk
+from .state import bid_of
 from .timers import Timers
 from .watch import Held, Live
 
@@ -143,7 +144,8 @@ class Hedges:
         engine = self._engine
         subtask = engine.desks[live.key[0]].state.subtasks[live.key[1]]
         attempt = subtask.attempts[live.attempt - 1]
-        eta = live.eta_s or next((bid.eta_ms for bid in attempt.bids if bid.node == live.node), 0) / 1000
+        bid = bid_of(attempt)
+        eta = live.eta_s or (bid.eta_ms / 1000 if bid else 0.0)
         eta = eta * engine.history.of(live.node, live.capability).slower.ratio or live.deadline_s / _ETA_TIMES
         return max(self._after_s, _ETA_TIMES * eta, _USUAL_TIMES * self._usual_s(live))
 

@@ -14,7 +14,7 @@ from typing import Final
 
 from protocol.records import Accepted, AttemptFailed, Record, Rejected
 
-from .state import RunState
+from .state import RunState, bid_of
 
 __all__ = ["Claims", "History", "Track"]
 
@@ -145,7 +145,7 @@ class History:
         subtask = state.subtasks[record.subtask]
         attempt = subtask.attempts[record.attempt - 1]
         track = self._tracks.setdefault((record.node, subtask.skeleton.capability), Track())
-        bid = next((bid for bid in attempt.bids if bid.node == record.node), None)
+        bid = bid_of(attempt)
         if bid is not None:
             self._claims.setdefault(record.node, Claims()).seen(
                 bid.success, float(isinstance(record, Accepted))

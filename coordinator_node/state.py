@@ -14,7 +14,7 @@ from protocol.artifact import ArtifactRef
 from protocol.messages import Budget, Missing, NamedRef, Usage
 from protocol.messages.work import WorkState
 from protocol.plan import Skeleton
-from protocol.records import BidNote, BudgetNoted, Unbid
+from protocol.records import Awarded, BidNote, BudgetNoted, Unbid
 
 __all__ = [
     "AttemptState",
@@ -24,6 +24,7 @@ __all__ = [
     "RunStatus",
     "SubtaskState",
     "SubtaskStatus",
+    "bid_of",
 ]
 
 RunStatus = Literal["open", "cancelling", "closed"]
@@ -65,6 +66,11 @@ class AttemptState:
     state: WorkState = "working"
     wait_ms: int = 0
     note: str = ""
+
+
+def bid_of(award: AttemptState | Awarded) -> BidNote | None:
+    """What the node that an award went to had bid; None in journals of before awards after a refusal had their bids."""
+    return next((bid for bid in award.bids if bid.node == award.node), None)
 
 
 @dataclass(slots=True)

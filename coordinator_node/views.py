@@ -40,7 +40,7 @@ from protocol.records import (
 from .budget_view import budget_view, note_text, usage_view
 from .errors import JournalBroken
 from .offers import Brief
-from .state import AttemptState, RunState, SubtaskState
+from .state import AttemptState, RunState, SubtaskState, bid_of
 from .watch import Live
 
 __all__ = [
@@ -288,11 +288,12 @@ def event_data(record: Record, name: Namer) -> tuple[str, str, JsonObject]:
     data: dict[str, Any] = {}
     node = getattr(record, "node", "")
     if isinstance(record, Awarded):
+        bid = bid_of(record)
         data = {
             "attempt": record.attempt,
             "agent": record.agent,
             "bids": len(record.bids),
-            "price": next((bid.price for bid in record.bids if bid.node == record.node), 0),
+            "price": bid.price if bid else 0,
             "reserved": usage_view(record.reserved),
             "reason": record.reason,
         }

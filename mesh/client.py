@@ -166,7 +166,7 @@ class Swarm:
 
         # A client may not say orders: they are given over a connection of the admin's.
         async with self.membership.connect("admin", timeout_s=10.0) as endpoint:
-            return await halt_swarm(Swarm(self.membership, endpoint), on=on, why=why, wait_s=wait_s)
+            return await halt_swarm(self.membership, endpoint, on=on, why=why, wait_s=wait_s)
 
 
 @asynccontextmanager

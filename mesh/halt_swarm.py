@@ -9,20 +9,18 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from protocol import subjects
 from protocol.errors import Rejected, ZwermError
 from protocol.messages import Heartbeat, ListNodes
 
-from .endpoint import Received
+from .endpoint import Endpoint, Received
 from .errors import MeshError, WriteConflict
 from .halt_file import read_order
 from .halt_orders import TRIES, Giver
 from .halting import HALT_KEY
-
-if TYPE_CHECKING:
-    from .client import Swarm
+from .membership import Membership
 
 __all__ = ["Answer", "HaltSent", "halt_swarm"]
 
@@ -59,12 +57,19 @@ class HaltSent:
 
 
 async def halt_swarm(
-    swarm: Swarm, *, on: bool, why: str, wait_s: float, heard: Callable[[Answer], None] = lambda _one: None
+    member: Membership,
+    endpoint: Endpoint,
+    *,
+    on: bool,
+    why: str,
+    wait_s: float,
+    heard: Callable[[Answer], None] = lambda _one: None,
 ) -> HaltSent:
     """Halt the swarm, or let it go on.
 
     Args:
-        swarm: connected as an admin.
+        member: this device, which must be an admin.
+        endpoint: its connection as an admin.
         on: stop (True) or go on (False).
         why: told to everybody.
         wait_s: how long to wait for the nodes.
@@ -73,8 +78,7 @@ async def halt_swarm(
     Raises:
         BusUnreachable: the order could not be said.
     """
-    endpoint, store = swarm.endpoint, swarm.membership.store
-    member = swarm.membership
+    store = member.store
     giver = Giver(member.charter, member.identity.sign, member.certificate_raw, on=on, why=why)
     words: dict[str, Answer] = {}
     news = asyncio.Event()
@@ -97,19 +101,19 @@ async def halt_swarm(
     except (TimeoutError, ZwermError) as error:
         log.warning("not all members could be looked up: %s", error)
     async with asyncio.TaskGroup() as tasks:
-        asked = tasks.create_task(_known_nodes(swarm))
-        sent = await _send(swarm, giver)
+        asked = tasks.create_task(_known_nodes(endpoint))
+        sent = await _send(member, endpoint, giver)
         told: set[str] = set()
         try:
             async with asyncio.timeout(wait_s):
                 while True:
                     if contradicted:
                         giver.overtaken()
-                        sent, contradicted = await _send(swarm, giver), False
+                        sent, contradicted = await _send(member, endpoint, giver), False
                     if asked.done():
-                        sent.answers = _expected(swarm, asked.result(), words)
+                        sent.answers = _expected(member, asked.result(), words)
                     for one in words.values():
-                        if one.halt >= sent.n and one.node not in told and _has_agents(swarm, one.node):
+                        if one.halt >= sent.n and one.node not in told and _has_agents(member, one.node):
                             told.add(one.node)
                             heard(one)
                     if asked.done() and not sent.silent:
@@ -123,13 +127,12 @@ async def halt_swarm(
             pass
         known = asked.result() if asked.done() else None
         asked.cancel()
-    sent.answers = _expected(swarm, known, words)
+    sent.answers = _expected(member, known, words)
     return sent
 
 
-async def _send(swarm: Swarm, giver: Giver) -> HaltSent:
+async def _send(member: Membership, endpoint: Endpoint, giver: Giver) -> HaltSent:
     """Say the order, then store it; when somebody else was first, once more with the next number."""
-    member, endpoint = swarm.membership, swarm.endpoint
     giver.known(read_order(member.home))
     for _ in range(TRIES):
         revision, readable = 0, True
@@ -158,10 +161,10 @@ async def _send(swarm: Swarm, giver: Giver) -> HaltSent:
     return HaltSent(giver.n, stored=False)
 
 
-async def _known_nodes(swarm: Swarm) -> dict[str, str] | None:
+async def _known_nodes(endpoint: Endpoint) -> dict[str, str] | None:
     """Node -> its state, as a coordinator knows it; None when none answers."""
     try:
-        reply = await swarm.endpoint.call("runs", ListNodes(), timeout_s=_ASK_S)
+        reply = await endpoint.call("runs", ListNodes(), timeout_s=_ASK_S)
     except (MeshError, Rejected):
         return None
     nodes = reply.data.get("nodes")
@@ -170,18 +173,18 @@ async def _known_nodes(swarm: Swarm) -> dict[str, str] | None:
     return {str(node.get("node")): str(node.get("state")) for node in nodes if isinstance(node, dict)}
 
 
-def _has_agents(swarm: Swarm, node: str) -> bool:
-    member = swarm.membership.store.directory.get(bytes.fromhex(node))
-    return member is not None and "agent" in member.roles and not member.revoked
+def _has_agents(member: Membership, node: str) -> bool:
+    known = member.store.directory.get(bytes.fromhex(node))
+    return known is not None and "agent" in known.roles and not known.revoked
 
 
-def _expected(swarm: Swarm, known: dict[str, str] | None, words: dict[str, Answer]) -> list[Answer]:
+def _expected(member: Membership, known: dict[str, str] | None, words: dict[str, Answer]) -> list[Answer]:
     """Every device with agents, by name: with its word, or without."""
     found = []
-    for member in swarm.membership.store.directory:
-        node = member.node_id.hex()
-        if not _has_agents(swarm, node):
+    for one in member.store.directory:
+        node = one.node_id.hex()
+        if not _has_agents(member, node):
             continue
         state = "" if known is None else known.get(node, "gone")
-        found.append(words.get(node) or Answer(node, member.name, state))
-    return sorted(found, key=lambda one: (one.name, one.node))
+        found.append(words.get(node) or Answer(node, one.name, state))
+    return sorted(found, key=lambda answer: (answer.name, answer.node))

@@ -25,21 +25,12 @@ from protocol.messages import (
     Type,
 )
 from tests.support.devices import Device, office, wait_for
+from tests.support.gated import offered
 from tests.support.insider import Insider, insider, stranger, wiretap
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
-AGENT = """
-[agent]
-documents = false
-slots = 1
-[[agents]]
-name = "gated"
-adapter = "python"
-target = "tests.support.gated:shout"
-capability = "test.shout"
-slots = 1
-"""
+AGENT = offered(1)
 REPLAYS = 10_000
 OPEN = ["awarded"]
 """One attempt, which has not ended."""

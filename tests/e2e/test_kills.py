@@ -8,20 +8,11 @@ from pathlib import Path
 import pytest
 
 from tests.support.devices import ROOT, Device, everybody_up, office, wait_for
+from tests.support.gated import offered
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
-AGENT = """
-[agent]
-documents = false
-slots = 1
-[[agents]]
-name = "gated"
-adapter = "python"
-target = "tests.support.gated:shout"
-capability = "test.shout"
-slots = 1
-"""
+AGENT = offered(1)
 TEXTS = {"a.txt": "one", "b.txt": "two", "c.txt": "three"}
 
 

@@ -15,19 +15,11 @@ from mesh.membership import NoSuchRole
 from mesh.sync import LoopRuns
 from protocol.errors import ZwermError
 from tests.support.devices import Device, office
+from tests.support.gated import offered
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 
-AGENT = """
-[agent]
-documents = false
-[[agents]]
-name = "gated"
-adapter = "python"
-target = "tests.support.gated:shout"
-capability = "test.shout"
-slots = 4
-"""
+AGENT = offered(4)
 
 
 @pytest.fixture(scope="module")

@@ -15,20 +15,11 @@ import psutil
 import pytest
 
 from tests.support.devices import ROOT, Device, office, wait_for
+from tests.support.gated import offered
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 
-AGENT = """
-[agent]
-documents = false
-slots = 2
-[[agents]]
-name = "gated"
-adapter = "python"
-target = "tests.support.gated:shout"
-capability = "test.shout"
-slots = 2
-"""
+AGENT = offered(2)
 
 
 class Watching:

@@ -39,7 +39,7 @@ async def joined(hub: Home, name: str) -> Home:
 
 async def halt(hub: Home, *, on: bool = True, why: str = "", wait_s: float = 5.0) -> HaltSent:
     async with connect_home(hub, role="admin") as swarm:
-        return await halt_swarm(swarm, on=on, why=why, wait_s=wait_s)
+        return await halt_swarm(swarm.membership, swarm.endpoint, on=on, why=why, wait_s=wait_s)
 
 
 def forged(member: Membership, n: int, *, by: Membership | None = None) -> Halt:
@@ -86,7 +86,7 @@ async def test_a_node_that_was_away_obeys_before_it_works_and_a_restart_changes_
         assert daemon.halts.order is not None
     assert halted_when_made == [True, True]
     async with connect_home(hub.home, role="admin") as swarm:
-        await halt_swarm(swarm, on=False, why="", wait_s=2.0)
+        await halt_swarm(swarm.membership, swarm.endpoint, on=False, why="", wait_s=2.0)
     async with running(nas, make_role=make):
         pass
     assert halted_when_made == [True, True, False]

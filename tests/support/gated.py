@@ -9,6 +9,21 @@ from pathlib import Path
 from agent_node.functions import Job, Output
 
 
+def offered(slots: int) -> str:
+    """The configuration of a node that offers `shout` and nothing else."""
+    return f"""
+[agent]
+documents = false
+slots = {slots}
+[[agents]]
+name = "gated"
+adapter = "python"
+target = "tests.support.gated:shout"
+capability = "test.shout"
+slots = {slots}
+"""
+
+
 def shout(job: Job) -> Output:
     """Capitals of the first input, once the file `gate` exists; `begun` collects a line for each beginning."""
     with Path(job.params["begun"]).open("a") as begun:
